@@ -46,7 +46,9 @@ pub fn near(found: impl Numbers, expected: impl Numbers, tolerance: f64) {
     assert!(all, "{found:?}, not {expected:?}");
 }
 
-/// The largest difference between the numbers of two tensors.
+/// The largest difference between the numbers of two tensors of one shape.
+#[track_caller]
 pub fn far(one: &Tensor, other: &Tensor) -> f64 {
+    assert_eq!(one.size(), other.size());
     (one - other).abs().max().double_value(&[])
 }

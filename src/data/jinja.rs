@@ -145,6 +145,15 @@ impl Jinja {
         Ok(self.parsed()?.get_template(NAME)?.undeclared_variables(true))
     }
 
+    /// The names that it reads and that are neither `known` nor Jinja's own functions.
+    pub(super) fn lacks(&self, known: &Map<String, Value>) -> Vec<String> {
+        let own = |name: &String| LIMITED.globals().any(|(global, _)| global == name);
+        let names = self.names().into_iter().flatten();
+        let mut names: Vec<String> = names.filter(|name| !known.contains_key(name) && !own(name)).collect();
+        names.sort();
+        names
+    }
+
     /// Its text over `known`, within limits of time, of instructions and of how long a text grows.
     ///
     /// # Errors
@@ -176,11 +185,6 @@ impl Jinja {
         environment.add_template_owned(NAME, looked)?;
         Ok(self.0.parsed.get_or_init(|| environment))
     }
-}
-
-/// Whether a template may use this name without a value of its own: one of Jinja's functions.
-pub(super) fn is_global(name: &str) -> bool {
-    LIMITED.globals().any(|(global, _)| global == name)
 }
 
 impl From<String> for Jinja {

@@ -6,6 +6,7 @@ use super::columns::{self, Columns, letter};
 use super::conversation::Roles;
 use super::row::Row;
 use super::shots::{Pick, Shot, Solved};
+use super::unfilled::quoted;
 use super::uses::Uses;
 use super::{Example, Feedback, Message, Prompt, Sources, dialects};
 use crate::section::Misfit;
@@ -355,7 +356,8 @@ impl<'a> Writer<'a> {
 fn render(key: &str, template: &Jinja, row: &Row, fields: &Map<String, Value>) -> Rendered<String> {
     template.render(fields).map_err(|error| match error.kind() {
         ErrorKind::UndefinedError => {
-            let unknown = unknown(template, fields);
+            let lacks = template.lacks(fields);
+            let unknown = if lacks.is_empty() { "a part of a field".into() } else { quoted(&lacks) };
             format!(
                 "data.template.{key} uses {unknown}, which this row does not have; it has {}",
                 row.names()
@@ -363,16 +365,6 @@ fn render(key: &str, template: &Jinja, row: &Row, fields: &Map<String, Value>) -
         }
         _ => format!("data.template.{key}: {error:#}"),
     })
-}
-
-fn unknown(template: &Jinja, fields: &Map<String, Value>) -> String {
-    let Ok(names) = template.names() else { return "a field".to_string() };
-    let mut names: Vec<_> = names.into_iter().filter(|name| !fields.contains_key(name)).collect();
-    names.sort();
-    match names.as_slice() {
-        [] => "a part of a field".to_string(),
-        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-    }
 }
 
 /// The row's columns, with the typed reading of those that have one.

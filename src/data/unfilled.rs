@@ -1,7 +1,7 @@
 //! Why a template of the recipe cannot be filled in over rows, so that it is said before a run, and not by the first row that is sampled.
 
 use super::Example;
-use super::jinja::{Jinja, is_global};
+use super::jinja::Jinja;
 use super::row::some;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::Misfit;
@@ -106,9 +106,7 @@ pub fn misfits(rows: &[&Example], faults: impl Fn(&Example) -> Vec<(String, Unfi
 
 impl Unfilled {
     fn of(template: &Jinja, known: &Map<String, Value>, error: &minijinja::Error) -> Self {
-        let mut lacks: Vec<String> = template.names().into_iter().flatten().collect();
-        lacks.retain(|name| !known.contains_key(name) && !is_global(name));
-        lacks.sort();
+        let lacks = template.lacks(known);
         match (error.kind(), error.detail()) {
             (ErrorKind::UndefinedError, _) if !lacks.is_empty() => Self::Lacks(lacks),
             (kind, None) => Self::Fails(kind.to_string()),
@@ -153,7 +151,7 @@ impl fmt::Display for Unfilled {
     }
 }
 
-fn quoted(names: &[String]) -> String {
+pub(super) fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 

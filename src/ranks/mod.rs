@@ -198,6 +198,16 @@ pub fn agreed<T>(ranks: &dyn Ranks, outcome: Result<T>) -> Result<T> {
     }
 }
 
+/// What the first rank finds, which all ranks then have.
+pub fn of_first<T>(ranks: &dyn Ranks, look: impl FnOnce() -> Result<T>) -> Result<T>
+where
+    T: Serialize + DeserializeOwned,
+{
+    let own = agreed(ranks, ranks.is_first().then(look).transpose())?;
+    let told = gathered(ranks, own.into_iter().collect())?.into_iter().flatten().next();
+    told.ok_or_else(|| Error::Ranks("the first rank has told nothing".into()))
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

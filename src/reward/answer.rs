@@ -1,13 +1,14 @@
 //! Whether the answer is the gold one.
 
-use super::{OfRow, Reward, Wants, wanting};
+use super::{OfRow, Reward, Wanting, Wants};
 use crate::data::Example;
 use crate::rationale::equality::{answered, choice, plain};
 use crate::rationale::number;
-use crate::rollout::Rollout;
+use crate::rollout::{Group, Rollout, Score};
 use anyhow::Context;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::cell::LazyCell;
 
 /// `[reward.answer]`: compares the answer that the rationale ends in with the example's gold answer.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -52,16 +53,26 @@ impl Answer {
         for (key, score) in [("correct", self.correct), ("wrong", self.wrong), ("missing", self.missing)] {
             anyhow::ensure!(score.is_finite(), "{key} = {score}: must be a finite number");
         }
-        Ok(wanting(self.wants(), move |example, rollout| {
-            let gold = example.gold().context(
-                "it has no gold answer to compare with; add an `answer` column, or take [reward.answer] out",
-            )?;
-            Ok(match rollout.answer() {
-                None => self.missing,
-                Some(answer) if agree(self.how, answer, gold, example)? => self.correct,
-                Some(_) => self.wrong,
-            })
-        }))
+        let reward = move |group: &Group| -> anyhow::Result<Vec<Score>> {
+            let example = &*group.example;
+            // What was asked is read once a group.
+            let asked = LazyCell::new(|| {
+                let equality = example.equality();
+                let gold = equality.gold(example.gold().unwrap_or_default());
+                (equality, gold)
+            });
+            let score = |rollout: &Rollout| -> anyhow::Result<Score> {
+                let gold = example.gold().context(
+                    "it has no gold answer to compare with; add an `answer` column, or take [reward.answer] out",
+                )?;
+                let Some(answer) = rollout.answer() else { return Ok(Score::from(self.missing)) };
+                let auto = || asked.0.right(&asked.1, &asked.0.read(answer));
+                let right = agree(self.how, answer, gold, &example.choices, auto)?;
+                Ok(Score::from(if right { self.correct } else { self.wrong }))
+            };
+            group.rollouts.iter().map(score).collect()
+        };
+        Ok(Wanting { wants: self.wants(), idle: vec![], reward })
     }
 }
 
@@ -90,10 +101,16 @@ pub fn agrees(example: &Example, answer: Option<&str>) -> Option<bool> {
     Some(answer.is_some_and(|answer| example.equality().same(gold, answer)))
 }
 
-fn agree(how: Match, answer: &str, gold: &str, example: &Example) -> anyhow::Result<bool> {
-    let choices = &example.choices;
+/// Whether an answer is the gold one, where `auto` says so for [`Match::Auto`].
+fn agree(
+    how: Match,
+    answer: &str,
+    gold: &str,
+    choices: &[String],
+    auto: impl FnOnce() -> bool,
+) -> anyhow::Result<bool> {
     match how {
-        Match::Auto => Ok(example.equality().same(gold, answer)),
+        Match::Auto => Ok(auto()),
         Match::Exact => Ok(plain(answer) == plain(gold)),
         Match::Numeric => {
             let gold = number::only(gold).with_context(|| {

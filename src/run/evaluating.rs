@@ -11,7 +11,7 @@ use crate::log::{JsonLines, Metrics, Show};
 use crate::loops::Method;
 use crate::nearest::{did_you_mean, nearest, or_semicolon};
 use crate::policy::PolicyConfig;
-use crate::ranks::{agreed, gathered, timeline};
+use crate::ranks::{agreed, gathered, of_first, timeline};
 use crate::recipe::Stage;
 use crate::seed;
 use std::collections::BTreeSet;
@@ -44,9 +44,9 @@ impl Session {
         let needs = opened.stage.needs();
         let found = agreed(&*self.ranks, found);
         // Before the first step of all nothing is lost by ending.
-        let earlier = step > 0 || self.has_done_a_stage()?;
-        let goes_on = earlier && (needs.trains || needs.rollouts);
-        let found = if goes_on { found } else { Ok(found?) };
+        let ends = found.is_err()
+            && (!(needs.trains || needs.rollouts) || (step == 0 && !self.has_done_a_stage()?));
+        let found = if ends { Ok(found?) } else { found };
         let written = self.write_evaluation(opened, step, found);
         let metrics = agreed(&*self.ranks, written)?;
         self.together(metrics)
@@ -59,10 +59,7 @@ impl Session {
 
     /// Whether a stage of the run is done, as the first rank finds it.
     fn has_done_a_stage(&self) -> Result<bool> {
-        let own = if self.ranks.is_first() { self.dir.ledger().map(Some) } else { Ok(None) };
-        let ledger = agreed(&*self.ranks, own)?;
-        let any = ledger.is_some_and(|ledger| ledger.stages.iter().any(|record| record.done.is_some()));
-        Ok(gathered(&*self.ranks, vec![any])?.concat().contains(&true))
+        of_first(&*self.ranks, || Ok(self.dir.ledger()?.stages.iter().any(|record| record.done.is_some())))
     }
 
     /// Says which figures never came up by which a checkpoint was to be the best.
@@ -81,10 +78,7 @@ impl Session {
 
     /// What the run has found already of these very weights and questions, at the end of the stage that the policy comes from.
     fn evaluated_before(&self, opened: &Opened, config: &Eval, step: usize) -> Result<Option<Evaluated>> {
-        let ranks = self.ranks.clone();
-        let own = if self.ranks.is_first() { self.look_up(opened, config, step) } else { Ok(None) };
-        let found: Vec<(Report, Vec<Verdict>)> = agreed(&*ranks, own)?.into_iter().collect();
-        let told = gathered(&*ranks, found)?.concat().pop();
+        let told = of_first(&*self.ranks, || self.look_up(opened, config, step))?;
         Ok(told.map(|(report, verdicts)| Evaluated { report, verdicts, rows: vec![] }))
     }
 

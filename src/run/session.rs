@@ -135,8 +135,9 @@ impl Session {
         stop::may_cut(self.is_alone().then_some("opening a stage"));
         let saved = self.saved(&name, round)?;
         let step = saved.as_ref().map_or(0, |saved| saved.state.progress.step);
-        let mut table = planned.stage.clone();
+        let (mut table, mut waited) = (planned.stage.clone(), false);
         substitute(&mut table.table, RULES.references, |path, target| {
+            waited |= path.starts_with("data.train");
             self.product(&ledger, (path, target), (&name, round))
         })?;
         let mut stage = Stage::read(recipe, &table, registry)?;
@@ -152,6 +153,9 @@ impl Session {
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
         opened.group()?;
+        if waited && self.ranks.is_first() {
+            opened.tell_of_rows();
+        }
         self.note_machine();
         stop::may_cut(None);
         show.expect(opened.steps);

@@ -66,6 +66,12 @@ pub struct Unsettled {
 }
 
 impl Opened {
+    /// Says what its method says of rows that nobody could look at before an earlier stage had written them.
+    pub fn tell_of_rows(&self) {
+        let rows: Vec<&Example> = self.worker.questions.all.iter().map(|row| &*row.example).collect();
+        self.stage.method.notes(&rows).iter().for_each(|told| tracing::warn!("{}: {told}", self.name));
+    }
+
     /// Reads the data first, because that is where users err, then loads the policy.
     pub fn open(
         name: &str,

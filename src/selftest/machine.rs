@@ -53,7 +53,7 @@ pub fn described(device: Device) -> Result<Vec<String>> {
         Ok(nccl) => format!("NCCL {} by {}", nccl.version, nccl.file.display()),
         Err(why) => format!("NCCL is not here: {why}"),
     });
-    lines.push(format!("device under test: {}", super::named(device)));
+    lines.push(format!("device under test: {}", crate::devices::name_of(device)));
     Ok(lines)
 }
 

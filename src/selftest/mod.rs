@@ -23,7 +23,7 @@ mod tiny;
 
 pub use figure::{Bound, Figure, Side};
 
-use crate::devices::Devices;
+use crate::devices::{Devices, name_of};
 use crate::error::{Error, Result, quietly};
 use crate::log::terminal::tell;
 use crate::ranks::Local;
@@ -101,7 +101,7 @@ pub fn run(options: &Options) -> Result<()> {
     let print = |text: String| tell(&text).map_err(Error::io("standard output"));
     let machine = machine::described(device)?;
     print(machine.join("\n") + "\n\n")?;
-    let mut report = Report { device: named(device), machine, checks: Vec::new() };
+    let mut report = Report { device: name_of(device), machine, checks: Vec::new() };
     for check in checks {
         let start = Instant::now();
         let found = quietly(|| (check.run)(&bench)).unwrap_or_else(|panic| Err(Error::Devices(panic)));
@@ -113,14 +113,6 @@ pub fn run(options: &Options) -> Result<()> {
         }
     }
     print(report.verdict()?)
-}
-
-/// The device as recipes name it.
-fn named(device: Device) -> String {
-    match device {
-        Device::Cuda(index) => format!("cuda:{index}"),
-        _ => "cpu".into(),
-    }
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Check>> {

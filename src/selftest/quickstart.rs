@@ -18,7 +18,7 @@ pub fn check(bench: &Bench) -> Result<Vec<Figure>> {
     std::fs::write(&recipe, include_str!("../../recipes/quickstart.toml")).map_err(Error::io(&recipe))?;
     let steps = STEPS.iter().map(|(stage, steps)| format!("stage.{stage}.run.steps={steps}"));
     let sets = [
-        format!("devices.policy=\"{}\"", super::named(bench.device)),
+        format!("devices.policy=\"{}\"", crate::devices::name_of(bench.device)),
         "data.task.addition.eval=40".into(),
         "eval.show=0".into(),
     ];

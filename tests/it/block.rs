@@ -3,6 +3,7 @@
 
 mod parallel;
 
+use crate::near::far;
 use parallel::{NEW, PARALLEL, Parallel, attends};
 use rationale::Result;
 use rationale::engine::{Decoder, Request, Sampler, Sampling, Stops};
@@ -51,11 +52,6 @@ fn logits(model: &Model, tokens: &[u32]) -> Tensor {
     let mut packed = Packed::new(&[ids.len()], Device::Cpu);
     let positions = packed.positions();
     tch::no_grad(|| model.logits(&model.hidden(&Tensor::from_slice(&ids), &positions, &mut packed)))
-}
-
-fn distance(a: &Tensor, b: &Tensor) -> f64 {
-    assert_eq!(a.size(), b.size());
-    (a - b).abs().max().double_value(&[])
 }
 
 fn by_name(tensors: Vec<(String, Tensor)>) -> HashMap<String, Tensor> {
@@ -123,7 +119,7 @@ fn a_new_block_computes_what_it_says() {
     let expected = by_hand(&model, &tokens);
     assert!(expected.abs().max().double_value(&[]) > 1.0);
     // f32 sums in two orders.
-    assert!(distance(&logits(&model, &tokens), &expected) < 1e-4);
+    assert!(far(&logits(&model, &tokens), &expected) < 1e-4);
     // Embedding and last norm; 4 MLPs with norms and scales; 2 attentions.
     let mlp = 2 * 16 * 24 + 16 + 2 * 16;
     let attention = (4 + 2 + 2 + 4) * 6 * 16 + 2 * 6;
@@ -221,11 +217,11 @@ fn adapters_find_the_linear_maps_of_a_new_block() {
     assert_eq!(lora().size(&model.config), size);
 
     let expected = logits(&model, &tokens);
-    assert!(distance(&expected, &logits(&plain, &tokens)) > 0.1);
-    assert!(distance(&expected, &logits(&model.merged(), &tokens)) < 1e-4);
+    assert!(far(&expected, &logits(&plain, &tokens)) > 0.1);
+    assert!(far(&expected, &logits(&model.merged(), &tokens)) < 1e-4);
     let dir = tempfile::tempdir().unwrap();
     model.save(dir.path()).unwrap();
-    assert!(distance(&expected, &logits(&load(dir.path()).unwrap(), &tokens)) < 1e-4);
+    assert!(far(&expected, &logits(&load(dir.path()).unwrap(), &tokens)) < 1e-4);
     model.save_adapters(dir.path()).unwrap();
     plain.load_adapters(dir.path()).unwrap();
     assert!(logits(&plain, &tokens).equal(&expected));
@@ -286,7 +282,7 @@ fn shared_beginnings_and_recomputed_layers_change_no_gradient() {
         for (name, grad) in &grads {
             let largest = by_parameter[name].abs().max().double_value(&[]);
             assert!(largest > 0.0, "{name} has no gradient");
-            let off = distance(grad, &by_parameter[name]);
+            let off = far(grad, &by_parameter[name]);
             assert!(off < 1e-3 * largest + 1e-6, "{name}: {off} of {largest}");
         }
     }

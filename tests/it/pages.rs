@@ -55,7 +55,8 @@ fn pages() -> BTreeSet<PathBuf> {
         entries.map(|name| Path::new(folder).join(name)).collect::<Vec<_>>()
     };
     let is_page = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "md");
-    let readmes = names("benches").into_iter().chain(["recipes".into(), "checkpoints".into()]);
+    let readmes =
+        names("benches").into_iter().chain(["benches".into(), "recipes".into(), "checkpoints".into()]);
     let readmes =
         readmes.map(|folder: PathBuf| folder.join("README.md")).filter(|page| root().join(page).is_file());
     names("").into_iter().chain(names("docs")).filter(is_page).chain(readmes).collect()

@@ -314,7 +314,6 @@ fn the_name_of_a_stage_has_a_hundred_characters_at_most() {
     );
 }
 
-/// What has no effect, is left out or is not read is said in one line, with a count and examples.
 /// Rows whose rationale nobody reads, since it is called otherwise or missing.
 #[test]
 fn what_rows_hold_and_do_not_teach_is_told() {
@@ -335,6 +334,7 @@ fn what_rows_hold_and_do_not_teach_is_told() {
     assert!(!said("rows.jsonl").contains("`rationale`"));
 }
 
+/// What has no effect, is left out or is not read is said in one line, with a count and examples.
 #[test]
 fn what_is_left_out_is_counted() {
     let program = program();

@@ -30,7 +30,7 @@ fn said(output: &Output) -> String {
 #[test]
 fn torchrun_starts_ranks_again_and_says_why_one_failed() {
     let test = "torchrun_starts_ranks_again_and_says_why_one_failed";
-    let Some(python) = python_for("torchrun_starts_ranks_again_and_says_why_one_failed") else { return };
+    let Some(python) = python_for(test) else { return };
     let there = Command::new(&python).args(["-c", "import torch.distributed.run"]).output();
     if !there.is_ok_and(|output| output.status.success()) {
         return skip(test, "RATIONALE_PYTHON has no PyTorch, whose torchrun is needed");

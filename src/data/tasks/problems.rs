@@ -254,12 +254,9 @@ impl Problems {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::tasks::tests::text;
     use crate::rationale::calc::{exact, family, program, stated};
     use std::collections::HashSet;
-
-    fn text<'a>(row: &'a Row, name: &str) -> &'a str {
-        row.fields[name].as_str().unwrap()
-    }
 
     #[test]
     fn a_problem_is_written_in_all_its_ways() {

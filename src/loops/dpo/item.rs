@@ -149,18 +149,11 @@ impl Dpo {
         Ok(items.into_iter().filter_map(|item| self.usable(item, policy, metrics)).collect())
     }
 
-    /// Says which of the rows teach nothing, since the recipe asks for a part of their completions that they do not have; of those that
-    /// `waited` for an earlier stage, also what [`notes`](crate::loops::Section::notes) says of others.
+    /// Says which of the rows teach nothing, since the recipe asks for a part of their completions that they do not have.
     ///
     /// # Errors
     /// Where none teaches anything.
-    pub(super) fn look_at_rows(&self, worker: &Worker, waited: bool) -> Result<()> {
-        if waited
-            && worker.ranks.is_first()
-            && let Some(words) = self.of_one_class(worker.questions.all.iter().map(|row| &*row.example))
-        {
-            tracing::warn!("{}: {words}", worker.name);
-        }
+    pub(super) fn look_at_rows(&self, worker: &Worker) -> Result<()> {
         let (key, why) = match (self.about, self.mask) {
             _ if self.online => return Ok(()),
             (About::Answers, _) => ("about = \"answers\"", "an answer of both completions"),

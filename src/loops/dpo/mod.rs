@@ -47,8 +47,6 @@ struct DpoMethod {
     dpo: Dpo,
     /// What became of the traces.
     counts: Counts,
-    /// Whether there are rows that nobody could look at before an earlier stage had written them.
-    waits: bool,
     /// Reference log-probabilities of the chosen and the rejected completion of each row, where they are precomputed.
     reference: HashMap<usize, Vec<Vec<f32>>>,
     /// The same of held-out rows, by their place.
@@ -283,8 +281,7 @@ impl Section for Dpo {
             let rows = std::mem::take(&mut setup.rows);
             (setup.rows, counts) = self.prepare(rows, setup.select, setup.format)?;
         }
-        let waits = setup.data.train.0.iter().any(|source| source.starts_with('@'));
-        Ok(Box::new(DpoMethod { dpo: self.clone(), counts, waits, ..DpoMethod::default() }))
+        Ok(Box::new(DpoMethod { dpo: self.clone(), counts, ..DpoMethod::default() }))
     }
 }
 
@@ -295,7 +292,7 @@ impl Method for DpoMethod {
             let seed = seed::derive(&[worker.seed, seed::of_text("init")]);
             Flow::attach_adapter(&mut worker.policy, seed)?;
         }
-        self.dpo.look_at_rows(worker, self.waits)?;
+        self.dpo.look_at_rows(worker)?;
         if !self.dpo.precompute_reference || !self.dpo.loss.needs_reference() {
             return Ok(None);
         }

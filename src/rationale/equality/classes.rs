@@ -26,9 +26,9 @@ impl Equality<'_> {
             }
         }
         let mut class = vec![None; answers.len()];
-        let chosen = together(distinct.len(), &|a, b| self.one(&distinct[a].0, &distinct[b].0), &|at| {
-            distinct[at].1.len()
-        });
+        let copies: Vec<bool> = distinct.iter().map(|(reading, _)| self.copies(reading)).collect();
+        let one = |a: usize, b: usize| copies[a] == copies[b] && self.one(&distinct[a].0, &distinct[b].0);
+        let chosen = together(distinct.len(), &one, &|at| distinct[at].1.len());
         for (at, (_, places)) in distinct.iter().enumerate() {
             let first = (0..distinct.len())
                 .filter(|other| chosen[*other] == chosen[at])
@@ -39,10 +39,10 @@ impl Equality<'_> {
         class
     }
 
-    /// Whether either is right where the other is gold.
+    /// Whether each is right where the other is gold, as far as neither copies the question.
     fn one(&self, a: &Reading, b: &Reading) -> bool {
         (a.kind == Read::Nothing && b.kind == Read::Nothing && a.plain == b.plain)
-            || (self.right(a, b) && self.right(b, a))
+            || (self.alike(a, b) && self.alike(b, a))
     }
 }
 

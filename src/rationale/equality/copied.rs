@@ -12,7 +12,8 @@ const LONGEST: usize = 8000;
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
     text: &'a str,
-    read: OnceLock<Vec<Token>>,
+    /// None where no form is asked for.
+    read: OnceLock<Option<Vec<Token>>>,
 }
 
 impl<'a> Question<'a> {
@@ -67,18 +68,19 @@ impl<'a> Question<'a> {
             return false;
         };
         if own == tokens
-            || !self.asks_for_a_form()
+            || self.text.is_empty()
             || !own.iter().any(|kind| matches!(kind, Kind::Number(_) | Kind::Letter(_)))
         {
             return false;
         }
+        let read = || self.asks_for_a_form().then(|| spelled_tokens(unbounded(self.text)));
+        let Some(asked) = self.read.get_or_init(read) else { return false };
         let (gold_form, form) = (Form::of(tokens), Form::of(own));
         if gold_form.is_of(&form)
             || (numbers(&gold_form.whole) == numbers(&form.whole) && one_value(gold, answer))
         {
             return false;
         }
-        let asked = self.read.get_or_init(|| spelled_tokens(unbounded(self.text)));
         let plain = measured_alike(gold, answer)
             && !gold_form.whole.iter().any(|kind| matches!(kind, Kind::Op('^' | '*' | '!')));
         let told = |said: &[Kind]| {
@@ -87,12 +89,15 @@ impl<'a> Question<'a> {
             let letter = matches!(said, [] | [Kind::Letter(_)]);
             !(letter || alone && plain) && stands(asked, said)
         };
-        told(&spelled(own.clone())) || form.parts.iter().any(|part| told(part))
+        told(&form.written) || form.parts.iter().any(|part| told(part))
     }
 }
 
 /// An answer as it is written, what changes nothing left out.
 struct Form {
+    /// All of it in one spelling.
+    written: Vec<Kind>,
+    /// Its values without words and the brackets around them.
     whole: Vec<Kind>,
     /// The sides of its equalities.
     parts: Vec<Vec<Kind>>,
@@ -100,11 +105,12 @@ struct Form {
 
 impl Form {
     fn of(kinds: &[Kind]) -> Self {
+        let written = spelled(kinds.to_vec());
         let kinds: Vec<Kind> =
-            spelled(kinds.to_vec()).into_iter().filter(|kind| !matches!(kind, Kind::Word(_))).collect();
+            written.iter().filter(|kind| !matches!(kind, Kind::Word(_))).cloned().collect();
         let parts =
             kinds.split(|kind| matches!(kind, Kind::Op('=' | '≈'))).map(|part| bare(part).to_vec()).collect();
-        Self { whole: bare(&kinds).to_vec(), parts }
+        Self { whole: bare(&kinds).to_vec(), parts, written }
     }
 
     /// Whether this gold answer's form is that of the answer or of a side of it; shares, degrees and money are written with their signs and without.

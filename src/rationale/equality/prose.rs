@@ -2,6 +2,7 @@
 
 use super::expression::Node;
 use super::parser::parse;
+use super::reader::is_value;
 use super::relation::settled;
 use super::tokens::{Kind, Token};
 use super::units::Unit;
@@ -253,10 +254,6 @@ fn fraction(above: u64, below: u64, like: &Token) -> [Token; 3] {
 
 fn after_number_is_whole(found: &[Token]) -> bool {
     matches!(found.last(), Some(Token { kind: Kind::Number(text), .. }) if text.len() < 12 && text.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn is_value(token: &Token) -> bool {
-    matches!(token.kind, Kind::Number(_) | Kind::Letter(_) | Kind::Command(_))
 }
 
 /// Without what is said not to be the answer: ", not 8", "(not 8)", "and not 8", to its bracket or the end. `None` where something else follows instead.
