@@ -265,6 +265,18 @@ fn a_rationale_is_learned_beside_the_preference() {
     assert_eq!(number(&plain[0], "num_tokens"), number(&run("", &pairs(4))[0], "num_tokens"));
 }
 
+/// Rows that an earlier stage writes are looked at when theirs opens.
+#[test]
+fn labels_of_one_class_that_an_earlier_stage_wrote_are_told() {
+    let stages = "[run]\nsteps = 1\n[data]\ntrain = \"rows.jsonl\"\ntemplate.chat = false\n[[stage]]\nname = \"s\"\nloop.sft = {}\n\
+        [[stage]]\nname = \"c\"\npolicy.model = \"@s\"\nrollout.dataset = {}\nreward.answer = {}\nloop.collect = {}\n\
+        [[stage]]\nname = \"k\"\npolicy.model = \"@s\"\ndata.train = \"@c\"\nloop.dpo.loss.kind = \"kto\"\n";
+    let program = Program::new(&Tiny::BYTES.recipe(stages));
+    program.write("rows.jsonl", "{\"question\": \"q\", \"completion\": \"#### 1\", \"answer\": \"1\"}\n");
+    let said = program.train(&[]).success();
+    assert_eq!(said.matches("all 1 completions are labelled good").count(), 1, "{said}");
+}
+
 #[test]
 fn labelled_completions_are_ktos() {
     let rows = "{\"prompt\":\"a\",\"completion\":\"yes\",\"label\":true}\n\
