@@ -98,6 +98,12 @@ impl Session {
         }
     }
 
+    /// What failed behind the end of its last stage, such as removing what it does not keep, has been done since.
+    pub(super) fn forget_failure(&self) -> Result<()> {
+        let mut ledger = self.dir.ledger()?;
+        ledger.failed.take().map_or(Ok(()), |_| self.dir.note(&ledger))
+    }
+
     /// Writes what the run found at its end: the table of its evaluations, and the report.
     pub(super) fn write_end(&mut self) {
         if let Err(error) = report::write_tables(self.dir.path()) {

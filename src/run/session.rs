@@ -120,6 +120,7 @@ impl Session {
             let last = ledger.stages.last().is_some_and(|r| (r.stage.as_str(), r.round) == (&name, round));
             if last && self.ranks.is_first() {
                 self.dir.prune(&Stage::read(recipe, &planned.stage, registry)?.checkpoint)?;
+                self.forget_failure()?;
             }
             return Ok(false);
         }
