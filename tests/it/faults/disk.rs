@@ -41,6 +41,15 @@ fn a_disk_that_fills_up_in_mid_run_is_told_with_how_to_go_on() {
     assert!(said.contains("is saved") && said.contains("Go on with:") && said.contains("--resume"), "{said}");
 }
 
+/// A checkpoint behind the end of the last stage that cannot be removed ends the run; once it can be, nothing tells it as failed.
+#[test]
+fn what_failed_behind_the_end_is_not_told_for_ever() {
+    let right = Right::of("policy-gradient");
+    let goes = |call: &&Call| call.name == "unlink" && call.path.contains("/.tmp-removed-rl-");
+    let last = right.calls.iter().rfind(goes).expect("an older checkpoint goes").number;
+    assert_eq!(trial(&right, last, Fault::Broken), Vec::<String>::new());
+}
+
 /// Each trial fails at one kind of call; as many trials as there are kinds try all of them.
 fn failing(name: &str) {
     let right = Right::of(name);
