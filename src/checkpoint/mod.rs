@@ -14,6 +14,7 @@ mod ledger;
 mod lock;
 mod names;
 mod owner;
+mod prune;
 mod ranges;
 mod revision;
 mod rundir;
@@ -56,7 +57,8 @@ pub struct Checkpoint {
     pub best: Option<String>,
     /// Whether a `higher` or a `lower` value of that metric is better.
     pub best_mode: Better,
-    /// Whether checkpoints hold the optimiser, without which `--resume` cannot continue exactly.
+    /// Whether checkpoints keep the optimiser once the run has gone on from them. The newest of a stage that is not done has it in any case, so that `--resume` can
+    /// go on; what is done cannot be given more steps without it.
     pub save_optimizer: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The directory of a run: who may write to it, its checkpoints, and which of them are kept.
 
 use super::Checkpoint;
-use super::atomic::{remove, write_folder};
+use super::atomic::write_folder;
 use super::files::read_file;
 use super::ledger::Ledger;
 use super::lock::Lock;
@@ -10,7 +10,6 @@ use super::saved::{self, OptimizerPart, Progress, Saved, best};
 use super::sealed::unsealed;
 use super::takeover::{self, MARKER, Mode, entries};
 use crate::{Error, Result};
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -126,44 +125,6 @@ impl RunDir {
     /// The checkpoint with the best value of the section's `best` metric, the earlier of equals.
     pub fn best(&self, keep: &Checkpoint) -> Result<Option<Saved>> {
         Ok(best(&self.checkpoints()?, keep).cloned())
-    }
-
-    /// Removes the checkpoints that the section does not keep. Kept are the newest `keep_last`, the best, of each stage that is not
-    /// done its newest, and of each stage the newest that ended it, which `"@stage"` may refer to.
-    pub fn prune(&self, keep: &Checkpoint) -> Result<()> {
-        if keep.keep_last == 0 {
-            return Ok(());
-        }
-        let (all, mut ledger) = (self.checkpoints()?, self.ledger()?);
-        let newest = all.iter().rev().take(keep.keep_last);
-        let done = |saved: &&Saved| {
-            let progress = &saved.state.progress;
-            ledger.of(&progress.stage, progress.round).is_some_and(|record| record.done.is_some())
-        };
-        let unfinished: BTreeMap<(&str, usize), &Saved> =
-            all.iter().filter(|saved| !done(saved)).map(|saved| (saved.of(), saved)).collect();
-        let mut ended: BTreeMap<&str, &str> = BTreeMap::new();
-        for record in &ledger.stages {
-            let folder = record.done.as_ref().and_then(|done| done.checkpoint.as_deref());
-            ended.extend(folder.map(|folder| (record.stage.as_str(), folder)));
-        }
-        let kept: BTreeSet<String> = newest
-            .chain(best(&all, keep))
-            .chain(unfinished.into_values())
-            .map(Saved::name)
-            .chain(ended.into_values().map(str::to_string))
-            .collect();
-        let doomed: Vec<&Saved> = all.iter().filter(|saved| !kept.contains(&saved.name())).collect();
-        // That a stage is done is noted without its checkpoint before that goes.
-        let gone: BTreeSet<String> = doomed.iter().map(|saved| saved.name()).collect();
-        let mut lost = false;
-        for done in ledger.stages.iter_mut().filter_map(|record| record.done.as_mut()) {
-            lost |= done.checkpoint.take_if(|folder| gone.contains(folder)).is_some();
-        }
-        if lost {
-            self.note(&ledger)?;
-        }
-        doomed.into_iter().try_for_each(|saved| remove(&saved.path))
     }
 
     /// What a user can do about a checkpoint that cannot be gone on from.

@@ -1,6 +1,7 @@
 //! One checkpoint: a folder holding the model, the optimiser and the state that a run goes on from.
 
 use super::Checkpoint;
+use super::atomic::remove;
 use super::extent::{Extent, Extents};
 use super::files::read_file;
 use super::ranges::Ranges;
@@ -55,6 +56,9 @@ pub struct CheckpointState {
     /// Whether the optimiser was written too.
     #[serde(default)]
     pub optimizer: bool,
+    /// Whether it had one, which went once the run had gone on from here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dropped: bool,
     /// What each file of the folder but this one held when it was written.
     #[serde(default)]
     pub contents: Extents,
@@ -170,6 +174,35 @@ impl Saved {
         (!files.is_empty()).then(|| Ranges::open(&files)).transpose()
     }
 
+    /// Removes its optimiser: the state does not tell of it any more before it goes.
+    pub(super) fn drop_optimizer(&self) -> Result<()> {
+        let files = OptimizerPart::files(&self.path)?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut state = CheckpointState { optimizer: false, dropped: true, ..self.state.clone() };
+        state.contents.retain(|name, _| !files.iter().any(|file| file.ends_with(name)));
+        write_state(&self.path, &state)?;
+        files.iter().filter(|file| file.exists()).try_for_each(|file| remove(file))
+    }
+
+    /// Why a stage that learns cannot go on from here for want of an optimiser.
+    pub fn lacks_optimizer(&self) -> String {
+        format!(
+            "{}: it was written with checkpoint.save_optimizer = false, so --resume cannot continue exactly; \
+             start a new run with policy.model set to that folder",
+            self.path.display()
+        )
+    }
+
+    /// Refuses a checkpoint that has lost its optimiser.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] with what to do.
+    pub fn can_go_on(&self) -> Result<()> {
+        if self.state.dropped { Err(Error::Checkpoint(self.lacks_optimizer())) } else { Ok(()) }
+    }
+
     /// Writes `progress` in the place of what the checkpoint says of it: the figures of an evaluation that came after it.
     pub fn note(&self, progress: &Progress) -> Result<()> {
         write_state(&self.path, &CheckpointState { progress: progress.clone(), ..self.state.clone() })
@@ -239,7 +272,8 @@ pub(super) fn write(
     let version = env!("CARGO_PKG_VERSION").to_string();
     let (optimizer, progress) = (optimizer.is_some(), progress.clone());
     let contents = contents(folder)?;
-    let state = CheckpointState { format: FORMAT, sequence, version, optimizer, contents, progress };
+    let state =
+        CheckpointState { format: FORMAT, sequence, version, optimizer, dropped: false, contents, progress };
     write_state(folder, &state)
 }
 
@@ -315,7 +349,8 @@ mod tests {
             ..Progress::default()
         };
         let (format, sequence, version, contents) = (FORMAT, 1, String::new(), Extents::new());
-        let state = CheckpointState { format, sequence, version, optimizer: true, contents, progress };
+        let (optimizer, dropped) = (true, false);
+        let state = CheckpointState { format, sequence, version, optimizer, dropped, contents, progress };
         let told: CheckpointState =
             serde_json::from_str(&serde_json::to_string_pretty(&state).unwrap()).unwrap();
         let bits = |state: &CheckpointState| -> Vec<u64> {

@@ -1,7 +1,7 @@
 //! Where a run keeps what its stages left, and what a recipe's `"@stage"` stands for.
 
 use super::inputs::same_files;
-use super::resume::{Changes, body, changes, holding, is_over};
+use super::resume::{Changes, body, changes, holding, is_done, is_over};
 use super::session::Session;
 use super::stop;
 use crate::checkpoint::{
@@ -88,8 +88,10 @@ pub(super) fn resumed(
     if !words.is_empty() {
         said.push(format!("the recipe has changed: {}", words.join("; ")));
     }
-    let under_way =
-        ledger.stages.last().filter(|record| record.done.is_none() || longer.contains(&record.stage));
+    let goes_on = |record: &&StageRecord| {
+        longer.contains(&record.stage) || !is_done(path, &ledger, &record.stage, record.round)
+    };
+    let under_way = ledger.stages.last().filter(goes_on);
     let Some(record) = under_way else {
         let done = |planned: &PlannedStage| {
             ledger.of(&planned.stage.name, planned.round).is_some_and(|record| record.done.is_some())
@@ -108,9 +110,12 @@ pub(super) fn resumed(
     };
     let newest =
         dir.checkpoints()?.into_iter().filter(of_stage).max_by_key(|saved| saved.state.progress.step);
+    let kept = newest.as_ref().map_or(&record.before, |saved| &saved.state.progress.files);
+    kept.iter().try_for_each(|(name, extent)| extent.check(&path.join(name)))?;
     match newest {
         None => said.push(format!("stage `{}` goes on from its beginning", record.stage)),
         Some(saved) => {
+            saved.can_go_on()?;
             saved
                 .check()
                 .map_err(|error| Error::Checkpoint(format!("{}; {}", error.what(), dir.remedy(&saved))))?;
@@ -139,6 +144,10 @@ pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Res
     sweeps_nothing(place.path, place.mode)?;
     let dir = RunDir::create(place.path, place.mode)?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
+    if place.mode == Mode::Resume {
+        // What is refused leaves no recipe.
+        resumed(dir.path(), !place.trial.is_empty(), resolved, plan)?;
+    }
     go_on(&dir, place, resolved, plan)?;
     if !place.quiet {
         say(&place.said);

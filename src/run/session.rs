@@ -319,11 +319,7 @@ impl Session {
         saved.check().map_err(broken)?;
         opened.restore(&saved.path).map_err(broken)?;
         let Some(state) = saved.optimizer().map_err(broken)? else {
-            let why = format!(
-                "{}: it was written with checkpoint.save_optimizer = false, so --resume cannot continue exactly; \
-                 start a new run with policy.model set to that folder",
-                saved.path.display()
-            );
+            let why = saved.lacks_optimizer();
             // A method with rounds saves the end of one without an optimiser, and what is over needs none.
             if opened.stage.needs().steps == Steps::OfRun && progress.step < opened.steps {
                 return Err(Error::Checkpoint(why));

@@ -260,11 +260,6 @@ impl Opened {
         reference.into_iter().try_for_each(|model| model.release())
     }
 
-    /// Whether a checkpoint of it has what the optimiser remembers.
-    pub fn needs_optimizer(&self) -> bool {
-        self.stage.needs().trains && self.stage.checkpoint.save_optimizer
-    }
-
     /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters
     /// beside it; and the reference policy where it has moved from where it began. Where they are divided, all ranks together.
     pub fn save(&self, folder: &Path) -> Result<()> {

@@ -167,8 +167,7 @@ impl Session {
         let trains = opened.stage.needs().trains;
         let finite = if trains { finite(opened, step) } else { Ok(()) };
         agreed(&*self.ranks, finite)?;
-        let writes = opened.needs_optimizer();
-        let state = optim.filter(|_| writes).map(Optimizer::state);
+        let state = optim.map(Optimizer::state);
         let (rank, count) = match opened.stage.devices.shard {
             Shard::None => (0, 1),
             Shard::Optimizer | Shard::Parameters => (opened.within.rank(), opened.within.count()),

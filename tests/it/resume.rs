@@ -62,6 +62,43 @@ fn the_first_signal_saves_and_says_how_to_go_on() {
     assert_same(&whole, &stopped);
 }
 
+/// Where optimisers are not kept, the newest checkpoint of what is under way has one; what is done has none, and says so before anything is written.
+#[test]
+fn a_stop_keeps_the_optimiser_that_the_recipe_does_not() {
+    let leave = ["-q", "--set", "checkpoint.save_optimizer=false", "--set", "checkpoint.every=1"];
+    let [whole, stopped] = [two_stages(), two_stages()];
+    whole.train(&leave).success();
+    stopped.signalled(&leave, libc::SIGTERM, |program| steps(program, "rl") > 1).code(143);
+    let resumed = [&leave[..], &["--resume"]].concat();
+    stopped.train(&resumed).success();
+    assert_same(&whole, &stopped);
+    let has = |step: &str| stopped.out().join(step).join("optimizer.safetensors").exists();
+    assert!(!has("warmup-step-000003") && !has("rl-step-000001") && !has("rl-step-000006"));
+    let longer = [&resumed[..], &["--set", "stage.rl.run.steps=8"]].concat();
+    for more in [&["--dry-run"][..], &[]] {
+        let said = stopped.train(&[&longer[..], more].concat()).code(2);
+        let told = "rl-step-000006: it was written with checkpoint.save_optimizer = false";
+        assert!(said.contains(told) && said.contains("policy.model"), "{said}");
+    }
+    assert!(!stopped.out().join("recipe-2.toml").exists());
+}
+
+/// What a resume refuses, its dry run refuses too, and neither leaves a recipe.
+#[test]
+fn what_has_lost_its_end_is_refused_by_a_dry_run_too() {
+    let stopped = two_stages();
+    stopped.signalled(&["-q"], libc::SIGTERM, |program| steps(program, "rl") > 1).code(143);
+    let file = stopped.out().join("metrics.jsonl");
+    let text = fs::read(&file).unwrap();
+    fs::write(&file, &text[..text.len() / 3]).unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        let set = ["-q", "--resume", "--set", "stage.rl.optim.lr=2e-3"];
+        let said = stopped.train(&[&set[..], more].concat()).code(2);
+        assert!(said.contains("metrics.jsonl has lost its end"), "{said}");
+    }
+    assert!(!stopped.out().join("recipe-2.toml").exists());
+}
+
 /// The command that is said is one that works, at whatever moment the run was stopped.
 #[test]
 fn what_is_said_to_go_on_with_does() {

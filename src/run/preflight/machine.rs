@@ -176,8 +176,7 @@ pub(super) fn room(folder: &Path, dry_run: bool, trials: &[(Vec<Stage>, &Models)
             );
             return found.refuse("--out", &Error::Checkpoint(text));
         }
-        all =
-            all.saturating_add(sizes.iter().map(|(one, kept)| one.saturating_mul(*kept)).max().unwrap_or(0));
+        all = all.saturating_add(sizes.iter().map(|(_, kept)| *kept).max().unwrap_or(0));
     }
     if all > free {
         let of = if trials.len() > 1 { format!(" of {} trials", trials.len()) } else { String::new() };
@@ -190,19 +189,18 @@ pub(super) fn room(folder: &Path, dry_run: bool, trials: &[(Vec<Stage>, &Models)
     }
 }
 
-/// The bytes of a checkpoint of the stage, and how many there are at once; none where its model is not known.
+/// The bytes of a checkpoint of the stage, and of all that there are at once; none where its model is not known.
 fn checkpoints(stage: &Stage, models: &Models) -> Option<(u64, u64)> {
     let Sought::Known(known) = models.of(&stage.policy) else { return None };
-    let weights = known.shape.size() as u64;
-    let remembered = trained(stage, &known.shape).remembered as u64;
     // Weights in two bytes or four, and what the optimiser remembers of those that train.
     let width = stage.policy.dtype.kind(tch::Device::Cpu).elt_size_in_bytes() as u64;
-    let optimizer = if stage.checkpoint.save_optimizer { remembered } else { 0 };
+    let weights = (known.shape.size() as u64).saturating_mul(width);
+    let optimizer = trained(stage, &known.shape).remembered as u64;
     // A new one is written before an old one goes.
-    Some((
-        weights.saturating_mul(width).saturating_add(optimizer),
-        stage.checkpoint.keep_last.max(1) as u64 + 1,
-    ))
+    let kept = stage.checkpoint.keep_last.max(1) as u64 + 1;
+    let remembering = if stage.checkpoint.save_optimizer { kept } else { 2 };
+    let all = weights.saturating_mul(kept).saturating_add(optimizer.saturating_mul(remembering));
+    Some((weights.saturating_add(optimizer), all))
 }
 
 fn gigabytes(bytes: u64) -> String {
