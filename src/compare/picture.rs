@@ -2,6 +2,7 @@
 
 use super::Comparison;
 use crate::log::intervals::{Row, intervals};
+use crate::log::terminal::shown;
 
 /// The accuracies as the text of an SVG file.
 ///
@@ -22,5 +23,6 @@ pub fn picture(found: &Comparison) -> Result<String, String> {
     if rows.is_empty() {
         return Err("nothing was asked, so that there are no accuracies".to_string());
     }
-    intervals("accuracy: mean, 95 % over questions, each run", &rows)
+    let svg = intervals("accuracy: mean, 95 % over questions, each run", &rows)?;
+    Ok(shown(&svg).into_owned())
 }

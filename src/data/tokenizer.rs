@@ -127,11 +127,6 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// Bytes of the longest token, as the vocabulary writes it, which is no shorter than its text.
-    pub fn longest_token(&self) -> usize {
-        self.inner.get_vocab(true).keys().map(String::len).max().unwrap_or(0)
-    }
-
     /// The id of a token by its exact name.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)

@@ -1,5 +1,6 @@
 //! Tables for people: sample rollouts, and a run's evaluations.
 
+use super::terminal::shown;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 /// What stands around a cell's text.
@@ -60,7 +61,8 @@ pub fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
 
 /// A cell of a file of comma-separated values, as RFC 4180 has it.
 pub fn csv_cell(text: &str) -> String {
-    let plain = !text.contains([',', '"', '\n', '\r']);
+    let text = shown(text);
+    let plain = !text.contains([',', '"', '\n']);
     if plain { text.to_string() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
@@ -84,8 +86,7 @@ pub fn shortened(text: &str, limit: usize) -> String {
 
 /// Control characters made visible, so that a completion cannot steer the terminal.
 fn readable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() && c != '\n' { '\u{FFFD}' } else { c };
-    text.replace('\t', "    ").chars().map(shown).collect()
+    shown(text).replace('\t', "    ")
 }
 
 fn width() -> u16 {

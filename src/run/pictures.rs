@@ -4,6 +4,7 @@ use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, Report};
 use crate::log::reliability::{Bin, diagram};
+use crate::log::terminal::shown;
 use crate::log::{plot, tree};
 use crate::report::{self, summary};
 use crate::rollout::Trace;
@@ -65,9 +66,10 @@ pub fn reliability(folder: &Path, name: &str, report: &Report) -> Result<()> {
     write(&folder.join(format!("{name}-reliability.svg")), Some(svg))
 }
 
+/// Writes a picture, in which a row's own words may stand: no reader of XML takes control characters.
 fn write(path: &Path, svg: Option<std::result::Result<String, String>>) -> Result<()> {
     let failed = |error| Error::Checkpoint(format!("{}: {error}", path.display()));
-    svg.map_or(Ok(()), |svg| write_atomic(path, svg.map_err(failed)?.as_bytes()))
+    svg.map_or(Ok(()), |svg| write_atomic(path, shown(&svg.map_err(failed)?).as_bytes()))
 }
 
 /// What was drawn; one that could not be is a warning, for no picture is worth a run.

@@ -383,6 +383,11 @@ fn a_conversation_is_answered() {
     body["chat_template_kwargs"] = json!({"sign": "+"});
     let other = served.ask("POST", path, &body.to_string()).1;
     assert_ne!(other["choices"][0]["prompt_token_ids"], choice["prompt_token_ids"]);
+    // What the template writes of variables counts before it is divided into tokens.
+    body["chat_template_kwargs"] = json!({"sign": "+".repeat(100_000)});
+    let (status, said) = served.ask("POST", path, &body.to_string());
+    let told = said["error"]["message"].as_str().unwrap_or_default();
+    assert!(status == 400 && told.contains("bytes leaves no room"), "{said}");
     // A prompt of nothing is this request's fault, and no other's.
     body["chat_template_kwargs"] = json!({"silent": true});
     let (status, nothing) = served.ask("POST", path, &body.to_string());

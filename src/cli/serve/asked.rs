@@ -3,8 +3,9 @@
 use super::body::Body;
 use super::reader::Reader;
 use super::refused::Refused;
-use crate::data::{Example, Message, Prompt};
+use crate::data::{Message, Prompt};
 use crate::engine::{Job, Request, Sampling};
+use crate::error::Error;
 use crate::seed;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -208,17 +209,17 @@ fn conversation(body: &mut Body, reader: &Reader) -> Result<Text, Refused> {
     may_fit("messages", turns.iter().map(|turn| turn.content.len()).sum(), reader)?;
     let variables: Option<Map<String, Value>> =
         body.take("chat_template_kwargs", "an object of what the chat template asks for")?;
-    let asked = Example {
-        prompt: Prompt::Chat(turns),
-        variables: Arc::new(variables.unwrap_or_default()),
-        ..Example::text("asked", "")
-    };
     if !reader.tokenizer.has_chat() {
         return Err(wrong(
             "this model has no chat template, so it has no conversations; use /v1/completions".into(),
         ));
     }
-    let ids = reader.tokenizer.render_example(&asked).map_err(|error| wrong(error.to_string()))?;
+    let refused = |error: Error| wrong(error.to_string());
+    let written =
+        reader.tokenizer.conversation(&turns, &variables.unwrap_or_default(), true).map_err(refused)?;
+    // A template writes roles and variables too, as often as it likes.
+    may_fit("messages", written.text.len(), reader)?;
+    let ids = reader.tokenizer.ids_of(&written).map_err(refused)?;
     Ok(Text { ids, given: None })
 }
 

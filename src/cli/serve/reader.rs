@@ -14,7 +14,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes from which on bodies are read one after the other: a tokenizer takes some 150 bytes of memory for each.
 const LARGE: usize = 16 << 10;
-/// Bytes that a token stands for at most, where none of the vocabulary is longer: some texts are written shorter before they are divided.
+/// Bytes that the tokens of a text stand for on average, at most: some of a vocabulary are longer, and no text is all of these.
 const LONG: usize = 16;
 
 /// What is known of the model that is asked.
@@ -51,7 +51,7 @@ impl Reader {
     pub fn new(names: Vec<String>, policy: &Policy, usual: Sampling) -> Self {
         let (vocabulary, context) = (policy.model.config.vocab_size, policy.context());
         let (tokenizer, count) = (policy.tokenizer.clone(), AtomicU64::new(0));
-        let longest = context.saturating_mul(tokenizer.longest_token().max(LONG));
+        let longest = context.saturating_mul(LONG);
         Self { names, tokenizer, vocabulary, context, longest, usual, count, large: Mutex::new(()) }
     }
 

@@ -166,7 +166,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    pub(super) fn ids_of(&self, marked: &Marked) -> Result<Vec<u32>> {
+    pub(crate) fn ids_of(&self, marked: &Marked) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         for (range, inner) in self.stretches(marked) {
             ids.extend(self.ids(inner, &marked.text[range])?);
