@@ -156,7 +156,7 @@ fn unusable(what: &str) -> Error {
 }
 
 fn refused(what: &str, error: &minijinja::Error) -> Error {
-    unusable(&format!("{what}: {error:#}"))
+    unusable(&format!("{what}: {}", bounded::told(error)))
 }
 
 /// `{% generation %}` marks the assistant's text for transformers and renders as nothing; an `if` keeps the

@@ -4,6 +4,7 @@ pub use super::jinja::{Condition, Jinja, values};
 
 use super::columns::{self, Columns, letter};
 use super::conversation::Roles;
+use super::jinja::bounded::told;
 use super::row::Row;
 use super::shots::{Pick, Shot, Solved};
 use super::unfilled::quoted;
@@ -363,7 +364,7 @@ fn render(key: &str, template: &Jinja, row: &Row, fields: &Map<String, Value>) -
                 row.names()
             )
         }
-        _ => format!("data.template.{key}: {error:#}"),
+        _ => format!("data.template.{key}: {}", told(&error)),
     })
 }
 

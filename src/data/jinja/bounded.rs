@@ -62,6 +62,19 @@ pub fn looks(environment: &mut Environment<'static>) {
     environment.add_filter(places::TIME, |value: Value| in_time().map(|()| value));
 }
 
+/// Bytes of an error, at most.
+const TOLD: usize = 4000;
+
+/// An error, with the lines of the template around it unless they are long; of what a template itself says the beginning.
+pub fn told(error: &Error) -> String {
+    let whole = format!("{error:#}");
+    let text = if whole.len() > TOLD { error.to_string() } else { whole };
+    match text.len() > TOLD {
+        true => format!("{}…", &text[..text.floor_char_boundary(TOLD)]),
+        false => text,
+    }
+}
+
 /// What `work` gives, with room for deep recursion.
 ///
 /// # Errors
@@ -206,4 +219,17 @@ pub fn joins(items: &Value, joiner: &str) -> Result<(), Error> {
 pub fn pads(pattern: &str) -> Result<(), Error> {
     let longest = pattern.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or(0);
     if longest > 4 { Err(too_much()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_an_error_is_short() {
+        let says = |text: String| told(&Error::new(ErrorKind::InvalidOperation, text));
+        assert!(says("no sums".into()).ends_with("no sums"));
+        let long = says("é".repeat(100_000));
+        assert!(long.len() <= TOLD + '…'.len_utf8() && long.ends_with("é…"), "{}", long.len());
+    }
 }
