@@ -52,6 +52,40 @@ impl Session {
         self.together(metrics)
     }
 
+    /// Ends a stage that goes on where it has made all the steps that it is to have now, or more: it is evaluated as at its end, if it
+    /// `evaluates` and was not yet.
+    pub fn end_at(
+        &mut self,
+        method: &dyn Method,
+        opened: &mut Opened,
+        step: usize,
+        evaluates: bool,
+    ) -> Result<()> {
+        if step > opened.steps && self.ranks.is_first() {
+            tracing::warn!(
+                "stage `{}` was past step {} already: it ends at step {step}",
+                opened.name,
+                opened.steps
+            );
+        }
+        self.expect(opened, step);
+        let trains = opened.stage.needs().trains;
+        let due = opened.stage.eval.as_ref().is_some_and(|eval| !trains || eval.due(step, step));
+        if evaluates && due && !self.has_evaluated(opened, step)? {
+            self.evaluate(method, opened, step)?;
+            self.note(opened, step, None)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is an evaluation of this step of the stage, as the first rank finds it.
+    fn has_evaluated(&self, opened: &Opened, step: usize) -> Result<bool> {
+        let at = (opened.name.as_str(), opened.round, step);
+        of_first(&*self.ranks, || {
+            Ok(self.evaluations()?.iter().any(|one| (one.stage.as_str(), one.round, one.step) == at))
+        })
+    }
+
     /// Whether this process may end without a word to others: no rank trains with it, and none works for it.
     pub(super) fn is_alone(&self) -> bool {
         self.ranks.count() == 1 && self.ranks.served().is_none()

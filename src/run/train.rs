@@ -41,21 +41,22 @@ fn to_the_end(method: &mut dyn Method, opened: &mut Opened, session: &mut Sessio
     let evaluates = |step: usize, opened: &Opened| {
         opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps))
     };
-    let mut over = match opened.unsettled.take() {
+    let unsettled = opened.unsettled.take();
+    let was_due = unsettled.is_some();
+    let mut over = match unsettled {
         Some(mut unsettled) => settle(method, opened, session, start, &mut unsettled)?,
         None => false,
     };
     if start == 0 && needs.trains && evaluates(0, opened) {
         session.evaluate(method, opened, 0)?;
     }
-    over |= match needs.steps {
-        // A run that is resumed with fewer steps than it has made ends with what is there.
-        Steps::OfRun => start >= opened.steps,
-        Steps::Exactly(_) => method.over(start),
-    };
     if opened.steps == 0 && start == 0 {
         return session.save(opened, None, 0, None);
     }
+    if needs.steps == Steps::OfRun && start >= opened.steps {
+        return session.end_at(method, opened, start, !was_due);
+    }
+    over |= matches!(needs.steps, Steps::Exactly(_)) && method.over(start);
     if over {
         return Ok(());
     }
@@ -136,7 +137,7 @@ fn settle(
     if unsettled.evaluates {
         unsettled.metrics.extend(session.evaluate(method, opened, step)?);
         unsettled.evaluates = false;
-        session.note(opened, step, unsettled)?;
+        session.note(opened, step, Some(unsettled))?;
     }
     let ranks = session.ranks.clone();
     if !opened.stage.needs().rows_alone {

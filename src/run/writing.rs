@@ -224,15 +224,15 @@ impl Session {
     }
 
     /// Notes in the checkpoint of `step` what has come after it: the figures of its evaluation.
-    pub fn note(&mut self, opened: &Opened, step: usize, unsettled: &Unsettled) -> Result<()> {
+    pub fn note(&mut self, opened: &Opened, step: usize, unsettled: Option<&Unsettled>) -> Result<()> {
         let noted = self.note_here(opened, step, unsettled);
         agreed(&*self.ranks, noted)
     }
 
-    fn note_here(&mut self, opened: &Opened, step: usize, unsettled: &Unsettled) -> Result<()> {
+    fn note_here(&mut self, opened: &Opened, step: usize, unsettled: Option<&Unsettled>) -> Result<()> {
         let Some(files) = &mut self.files else { return Ok(()) };
         let extents = files.extents()?;
-        let progress = self.progress(opened, step, Some(unsettled), extents);
+        let progress = self.progress(opened, step, unsettled, extents);
         let saved = self.saved(&opened.name, opened.round)?;
         saved.filter(|saved| saved.state.progress.step == step).map_or(Ok(()), |saved| saved.note(&progress))
     }

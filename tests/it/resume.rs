@@ -1,7 +1,7 @@
 //! A run is never lost: it is stopped, killed, gone on with and extended, and comes to what an uninterrupted one comes to.
 
 use crate::compare::{differences, files, shown};
-use crate::program::{Program, list, rows};
+use crate::program::{Program, lines, list, rows};
 use crate::recipes::{Tiny, on_rows, warmed_up};
 use serde_json::json;
 use std::fs;
@@ -194,6 +194,29 @@ fn a_finished_run_goes_on_with_more_steps() {
         assert!(refused.contains(words), "{refused}");
     }
     assert!(!extended.out().join("recipe-3.toml").exists() && steps(&extended, "rl") == 6);
+}
+
+/// "I have seen enough of it": with fewer steps than it has made a stage ends, evaluated as at its end, and the next begins.
+#[test]
+fn a_stage_that_is_past_its_new_end_is_evaluated_and_closed() {
+    let eval = "[eval]\nat_start = false\nevery = 0\n";
+    let program = Program::new(&MODEL.recipe(&warmed_up(eval, [9000, 1], RL)));
+    program.signalled(&["-q"], libc::SIGUSR1, |program| steps(program, "warmup") >= 3).code(138);
+    let resumed = ["-q", "--resume", "--set", "stage.warmup.run.steps=2"];
+    let said = program.train(&resumed).success();
+    let ended = steps(&program, "warmup");
+    assert!(ended >= 3);
+    let words = format!("stage `warmup` was past step 2 already: it ends at step {ended}");
+    assert!(said.contains(&words), "{said}");
+    let evaluated: Vec<(String, u64)> = lines(&program.out().join("evaluations.jsonl"))
+        .iter()
+        .map(|line| (line["stage"].as_str().unwrap().to_owned(), line["step"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(evaluated, [("warmup".to_owned(), ended as u64), ("rl".to_owned(), 1)]);
+    let checkpoint = program.out().join(format!("warmup-step-{ended:06}/state.json"));
+    assert!(fs::read_to_string(checkpoint).unwrap().contains("eval/accuracy"));
+    let said = program.train(&resumed).success();
+    assert!(said.contains("all stages are complete"), "{said}");
 }
 
 /// What the report says of a stage's learning rate.
