@@ -219,7 +219,7 @@ fn micro_batches_change_nothing() {
 #[test]
 fn a_masked_prefix_gets_no_preference_gradient() {
     let fixture = Fixture::read();
-    let masked = fixture.cases.iter().filter(|case| case.masked && case.recipe.nll() == 0.0);
+    let masked = fixture.cases.iter().filter(|case| case.masked && case.recipe.nll == 0.0);
     for case in masked {
         let gradient = fixture.update(case, 4).gradient;
         let mut start = 0;

@@ -181,7 +181,7 @@ impl Section for Dpo {
         } else if self.reference.every == 0 {
             idle.push(("reference.mix", "without reference.every"));
         }
-        if loss.nll() == 0.0 {
+        if loss.nll == 0.0 {
             idle.push(("loss.nll_mean", "without loss.nll"));
         }
         if loss.rationale == 0.0 {

@@ -22,6 +22,8 @@ pub struct PolicyLossKind {
     pub(super) ratios: &'static [Ratio],
     /// `clip_low` and `clip_high` where the recipe gives neither; `clip_high` is `clip_low` by default.
     pub(super) clip: (f64, Option<f64>),
+    /// `cap` where the recipe gives neither it nor `clip_high`; none where there is no cap.
+    pub(super) cap: Option<f64>,
     /// Of `clip_high`, `dual_clip` and `cap`, those that it takes.
     pub(super) keys: &'static [&'static str],
 }
@@ -51,6 +53,7 @@ pub const KINDS: &[PolicyLossKind] = &[
         name: "cispo",
         token: PolicyLoss::weighed,
         window: PolicyLoss::capped,
+        cap: Some(5.0),
         keys: &["clip_high", "cap"],
         ..DAPO
     },
@@ -68,6 +71,7 @@ const GRPO: PolicyLossKind = PolicyLossKind {
     spans_generation: false,
     ratios: &[Ratio::Token, Ratio::Sequence],
     clip: (0.2, None),
+    cap: None,
     keys: &["clip_high", "dual_clip"],
 };
 

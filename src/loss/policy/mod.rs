@@ -23,11 +23,11 @@ const LOG_RATIO_LIMIT: f64 = 20.0;
 pub struct PolicyLoss {
     /// How tokens are averaged, and for `cispo` and `gspo` also what a token's loss is.
     pub kind: Named<PolicyLossKind>,
-    /// What the ratio is of; none: what is usual for the kind.
-    pub ratio: Option<Ratio>,
+    /// What the ratio is of.
+    pub ratio: Ratio,
     /// How far below 1 the ratio may count for a negative advantage.
     pub clip_low: f64,
-    /// How far above 1 the ratio may count for a positive advantage; none: as far as below.
+    /// How far above 1 the ratio may count for a positive advantage; none where `cap` holds it.
     pub clip_high: Option<f64>,
     /// The most that the ratio counts for a negative advantage, where the clip above does not hold it.
     pub dual_clip: Option<f64>,
@@ -68,7 +68,14 @@ impl From<PolicyLossKeys> for PolicyLoss {
     fn from(keys: PolicyLossKeys) -> Self {
         let PolicyLossKeys { kind, ratio, clip_low, clip_high, dual_clip, cap } = keys;
         let (low, high) = kind.clip;
-        let clip_high = clip_high.or(high.filter(|_| clip_low.is_none()));
+        let usual = high.filter(|_| clip_low.is_none()).or(clip_low).unwrap_or(low);
+        // The one that `cispo` goes by in place of the other.
+        let (clip_high, cap) = match kind.cap {
+            Some(most) if clip_high.is_none() => (None, cap.or(Some(most))),
+            Some(_) => (clip_high, cap),
+            None => (clip_high.or(Some(usual)), cap),
+        };
+        let ratio = ratio.unwrap_or(kind.ratios[0]);
         Self { kind, ratio, clip_low: clip_low.unwrap_or(low), clip_high, dual_clip, cap }
     }
 }
@@ -164,7 +171,8 @@ impl PolicyLoss {
         if !(self.clip_low > 0.0 && self.clip_low <= 1.0) {
             refuse("clip_low", "it must be above 0 and at most 1, such as 0.2".into(), "");
         }
-        if self.clip_high.is_some_and(|high| !(high.is_finite() && high > 0.0)) {
+        // As far as below, it is refused there.
+        if self.clip_high.is_some_and(|high| high != self.clip_low && !(high.is_finite() && high > 0.0)) {
             refuse("clip_high", "it must be above 0, such as 0.28".into(), "");
         }
         let least = 1.0 + self.high();
@@ -174,13 +182,14 @@ impl PolicyLoss {
         if self.cap.is_some_and(|cap| !(cap.is_finite() && cap > 0.0)) {
             refuse("cap", "it must be above 0, such as 5.0".into(), "");
         }
-        if let Some(ratio) = self.ratio.filter(|ratio| !self.kind.ratios.contains(ratio)) {
-            let other = KINDS.iter().find(|kind| kind.ratios.contains(&ratio)).expect("each ratio has kinds");
+        if !self.kind.ratios.contains(&self.ratio) {
+            let other =
+                KINDS.iter().find(|kind| kind.ratios.contains(&self.ratio)).expect("each ratio has kinds");
             let (level, remedy) =
                 (self.kind.ratios[0], format!("take it out, or set kind = \"{}\"", other.name));
             refuse("ratio", format!("{} takes the ratio by {level}", self.kind.name), &remedy);
         }
-        if self.cap.is_some() && self.clip_high.is_some() && self.kind.keys.contains(&"cap") {
+        if self.cap.is_some() && self.clip_high.is_some() && self.kind.cap.is_some() {
             let message = format!("{} takes either cap or the window of clip_high", self.kind.name);
             refuse("cap", message, "take one out");
         }
@@ -203,7 +212,7 @@ impl PolicyLoss {
     /// sequence carries its share of the gradient, and the sum over the sequence is that of TRL's one ratio.
     fn ratios(&self, tokens: &PolicyTokens) -> Tensor {
         let log_ratio = tokens.logprobs - tokens.old_logprobs;
-        let log_ratio = match self.level() {
+        let log_ratio = match self.ratio {
             Ratio::Token => log_ratio,
             Ratio::Sequence => {
                 let means = sequence_means(&log_ratio.detach(), tokens.lengths);
@@ -238,7 +247,7 @@ impl PolicyLoss {
         let mut start = 0;
         for length in tokens.lengths {
             let counted = (start..start + length).filter(|token| rows[2][*token] != 0.0);
-            let counted = counted.take(if self.level() == Ratio::Sequence { 1 } else { *length });
+            let counted = counted.take(if self.ratio == Ratio::Sequence { 1 } else { *length });
             let pairs = counted.map(|token| (rows[0][token], rows[1][token]));
             clips = clips.plus(Clips::of_sequence(pairs, low, high));
             start += length;
@@ -260,16 +269,12 @@ impl PolicyLoss {
     fn capped(&self) -> (f64, f64) {
         match self.clip_high {
             Some(_) => self.around_one(),
-            None => (f64::NEG_INFINITY, self.cap.unwrap_or(5.0)),
+            None => (f64::NEG_INFINITY, self.cap.unwrap_or(f64::INFINITY)),
         }
     }
 
     fn high(&self) -> f64 {
         self.clip_high.unwrap_or(self.clip_low)
-    }
-
-    fn level(&self) -> Ratio {
-        self.ratio.unwrap_or(self.kind.ratios[0])
     }
 }
 

@@ -115,6 +115,26 @@ fn a_clip_that_is_not_given_follows_from_the_kind() {
 }
 
 #[test]
+fn what_is_not_given_is_written_as_it_holds() {
+    let written = |recipe: &str| {
+        let loss = read(recipe);
+        let text = toml::to_string(&loss).unwrap();
+        assert_eq!(read(&text), loss, "{recipe}");
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(written(""), ["kind = \"dapo\"", "ratio = \"token\"", "clip_low = 0.2", "clip_high = 0.2"]);
+    assert_eq!(written("clip_low = 0.1")[2..], ["clip_low = 0.1", "clip_high = 0.1"]);
+    assert_eq!(
+        written("kind = \"gspo\"")[1..],
+        ["ratio = \"sequence\"", "clip_low = 0.0003", "clip_high = 0.0004"]
+    );
+    // The ratio is held by the one or the other.
+    assert_eq!(written("kind = \"cispo\"")[2..], ["clip_low = 0.2", "cap = 5.0"]);
+    assert_eq!(written("kind = \"cispo\"\ncap = 3.0")[2..], ["clip_low = 0.2", "cap = 3.0"]);
+    assert_eq!(written("kind = \"cispo\"\nclip_high = 0.3")[2..], ["clip_low = 0.2", "clip_high = 0.3"]);
+}
+
+#[test]
 fn the_section_is_checked() {
     let message =
         |recipe: &str| toml::from_str::<PolicyLoss>(recipe).unwrap().validate().unwrap_err().to_string();

@@ -76,9 +76,9 @@ pub(super) struct Compared {
 impl Compared {
     pub fn new(loss: &PreferenceLoss, ratios: &Scores, margins: Tensor) -> Self {
         let scores = ratios.map(|t| divergence(loss.divergence, t));
-        let (c, r) = if loss.average() { scores.means() } else { (scores.chosen, scores.rejected) };
+        let (c, r) = if loss.average { scores.means() } else { (scores.chosen, scores.rejected) };
         let delta = &c - &r;
-        let x = &delta * loss.beta() - &margins;
+        let x = &delta * loss.beta - &margins;
         let (log_right, log_wrong) = (x.log_sigmoid(), x.neg().log_sigmoid());
         Self {
             c,
@@ -88,7 +88,7 @@ impl Compared {
             log_right,
             log_wrong,
             margins,
-            beta: loss.beta(),
+            beta: loss.beta,
             smoothing: loss.label_smoothing,
         }
     }

@@ -87,7 +87,7 @@ impl PreferenceLoss {
             Tensor::from_slice(&tokens.pairs.iter().map(of).collect::<Vec<f64>>())
                 .to_device(tokens.logprobs.device())
         };
-        let margins = per_pair(|pair| pair.margin) + self.margin();
+        let margins = per_pair(|pair| pair.margin) + self.margin;
         let losses = formula(&Compared::new(self, &ratios, margins)) * per_pair(|pair| pair.weight);
         let loss = losses.sum(Kind::Double) + self.nll_terms(tokens);
         let numbers = |tensor: Tensor| Vec::<f64>::try_from(tensor.detach()).expect("a vector of doubles");
@@ -95,8 +95,8 @@ impl PreferenceLoss {
         let (chosen_logps, rejected_logps) = logps.reported(self);
         PairTerms {
             loss: loss.to_kind(Kind::Float),
-            chosen_rewards: numbers(chosen * self.beta()),
-            rejected_rewards: numbers(rejected * self.beta()),
+            chosen_rewards: numbers(chosen * self.beta),
+            rejected_rewards: numbers(rejected * self.beta),
             chosen_logps: numbers(chosen_logps),
             rejected_logps: numbers(rejected_logps),
         }
@@ -130,7 +130,7 @@ impl PreferenceLoss {
                     Tensor::from_slice(&factors).to_device(tokens.logprobs.device()) * tokens.logprobs
                 },
             );
-        let mut loss = chosen.sum(Kind::Double) * -self.nll();
+        let mut loss = chosen.sum(Kind::Double) * -self.nll;
         if self.rationale != 0.0 {
             let lengths: Vec<usize> =
                 tokens.pairs.iter().map(|pair| pair.chosen + pair.rejected + pair.rationale).collect();

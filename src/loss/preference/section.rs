@@ -9,39 +9,71 @@ use serde::{Deserialize, Serialize};
 
 /// The preference loss: `[loop.dpo.loss]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(from = "PreferenceLossKeys")]
 pub struct PreferenceLoss {
     /// The loss of a pair, or of a completion.
     pub kind: Named<PreferenceKind>,
-    /// β: how much a difference of log-probabilities counts. Default 2 for `simpo`, whose log-probabilities are means and whose
-    /// authors use 2 to 10, else 0.1.
-    pub beta: Option<f64>,
-    /// ε: the share of pairs that may be the wrong way round. For `sigmoid`, `cpo` and `simpo` the conservative loss
-    /// (cDPO); `robust` and `exo` need it.
+    /// β.
+    pub beta: f64,
+    /// ε: the share of pairs that may be the wrong way round.
     pub label_smoothing: f64,
-    /// Divide c and r by their numbers of counted tokens. Default: for `ipo` (its authors' convention, and TRL's),
-    /// `orpo` and `simpo`; off, `ipo` is over sums, as in OpenRLHF; with `sigmoid` it is TRL's `sigmoid_norm`.
-    pub average: Option<bool>,
-    /// Taken from β·δ before the loss: how much better the chosen completion has to be. Default 0.5 for `simpo` (its
-    /// γ), else 0.
-    pub margin: Option<f64>,
-    /// LD-DPO's α (arXiv 2409.06411): tokens beyond the length of the pair's shorter completion count this much.
+    /// Whether c and r are means over their counted tokens.
+    pub average: bool,
+    /// What is taken from x of every pair.
+    pub margin: f64,
+    /// LD-DPO's α; none: all tokens count alike.
     pub ld_alpha: Option<f64>,
     /// Which divergence from the reference policy the reward comes from.
     pub divergence: Divergence,
-    /// α of the added −log p of the chosen completion (the RPO loss, arXiv 2404.19733). Default 1 for `orpo` and
-    /// `cpo`, else 0.
-    pub nll: Option<f64>,
+    /// Factor of the added −log p of the chosen completion.
+    pub nll: f64,
     /// What that −log p is averaged over.
     pub nll_mean: NllMean,
-    /// γ of the added loss of the rationale that says why the chosen completion is better (RDPO, arXiv 2407.14477).
+    /// γ of the added loss of the rationale that says why.
     pub rationale: f64,
     /// The form of that loss.
     pub rationale_form: RationaleForm,
-    /// Factor of the good completions in `kto` and `apo_zero_unpaired`.
+    /// Factor of the good completions.
     pub desirable_weight: f64,
-    /// Factor of the bad completions in `kto` and `apo_zero_unpaired`.
+    /// Factor of the bad completions.
     pub undesirable_weight: f64,
+}
+
+/// [`PreferenceLoss`] as a recipe has it: what is not given follows from the kind.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct PreferenceLossKeys {
+    /// The loss of a pair, or of a completion.
+    kind: Named<PreferenceKind>,
+    /// β: how much a difference of log-probabilities counts. Default 2 for `simpo`, whose log-probabilities are means and whose
+    /// authors use 2 to 10, else 0.1.
+    beta: Option<f64>,
+    /// ε: the share of pairs that may be the wrong way round. For `sigmoid`, `cpo` and `simpo` the conservative loss
+    /// (cDPO); `robust` and `exo` need it.
+    label_smoothing: f64,
+    /// Divide c and r by their numbers of counted tokens. Default: for `ipo` (its authors' convention, and TRL's),
+    /// `orpo` and `simpo`; off, `ipo` is over sums, as in OpenRLHF; with `sigmoid` it is TRL's `sigmoid_norm`.
+    average: Option<bool>,
+    /// Taken from β·δ before the loss: how much better the chosen completion has to be. Default 0.5 for `simpo` (its
+    /// γ), else 0.
+    margin: Option<f64>,
+    /// LD-DPO's α (arXiv 2409.06411): tokens beyond the length of the pair's shorter completion count this much.
+    ld_alpha: Option<f64>,
+    /// Which divergence from the reference policy the reward comes from.
+    divergence: Divergence,
+    /// α of the added −log p of the chosen completion (the RPO loss, arXiv 2404.19733). Default 1 for `orpo` and
+    /// `cpo`, else 0.
+    nll: Option<f64>,
+    /// What that −log p is averaged over.
+    nll_mean: NllMean,
+    /// γ of the added loss of the rationale that says why the chosen completion is better (RDPO, arXiv 2407.14477).
+    rationale: f64,
+    /// The form of that loss.
+    rationale_form: RationaleForm,
+    /// Factor of the good completions in `kto` and `apo_zero_unpaired`.
+    desirable_weight: f64,
+    /// Factor of the bad completions in `kto` and `apo_zero_unpaired`.
+    undesirable_weight: f64,
 }
 
 /// What becomes of the log-ratio t = log π − log π_ref of a completion: f′ of the divergence (arXiv 2309.16240).
@@ -78,7 +110,7 @@ pub enum RationaleForm {
     Sigmoid,
 }
 
-impl Default for PreferenceLoss {
+impl Default for PreferenceLossKeys {
     fn default() -> Self {
         Self {
             kind: Named::of("sigmoid").expect("a row of KINDS"),
@@ -98,6 +130,33 @@ impl Default for PreferenceLoss {
     }
 }
 
+impl From<PreferenceLossKeys> for PreferenceLoss {
+    fn from(keys: PreferenceLossKeys) -> Self {
+        let kind = keys.kind;
+        Self {
+            kind,
+            beta: keys.beta.unwrap_or(kind.beta),
+            label_smoothing: keys.label_smoothing,
+            average: keys.average.unwrap_or(kind.average),
+            margin: keys.margin.unwrap_or(kind.margin),
+            ld_alpha: keys.ld_alpha,
+            divergence: keys.divergence,
+            nll: keys.nll.unwrap_or(kind.nll),
+            nll_mean: keys.nll_mean,
+            rationale: keys.rationale,
+            rationale_form: keys.rationale_form,
+            desirable_weight: keys.desirable_weight,
+            undesirable_weight: keys.undesirable_weight,
+        }
+    }
+}
+
+impl Default for PreferenceLoss {
+    fn default() -> Self {
+        PreferenceLossKeys::default().into()
+    }
+}
+
 impl PreferenceLoss {
     /// Whether a reference policy is needed.
     pub fn needs_reference(&self) -> bool {
@@ -114,29 +173,9 @@ impl PreferenceLoss {
         matches!(self.kind.of, Learns::Labels { baseline: true })
     }
 
-    /// β.
-    pub fn beta(&self) -> f64 {
-        self.beta.unwrap_or(self.kind.beta)
-    }
-
-    /// Whether c and r are means.
-    pub fn average(&self) -> bool {
-        self.average.unwrap_or(self.kind.average)
-    }
-
-    /// What is taken from x of every pair.
-    pub fn margin(&self) -> f64 {
-        self.margin.unwrap_or(self.kind.margin)
-    }
-
     /// Whether the loss is a function of x, so that a margin means something.
     pub fn takes_margins(&self) -> bool {
         self.kind.keys.contains(&"margin")
-    }
-
-    /// Factor of the NLL term.
-    pub fn nll(&self) -> f64 {
-        self.nll.unwrap_or(self.kind.nll)
     }
 
     /// What cannot be used as it is.
@@ -144,7 +183,7 @@ impl PreferenceLoss {
         let mut found = Vec::new();
         let mut refuse =
             |key: &str, message: String, remedy: &str| found.push(Misfit::new(key, message, remedy));
-        if !(self.beta() > 0.0 && self.beta().is_finite()) {
+        if !(self.beta > 0.0 && self.beta.is_finite()) {
             refuse("beta", "it must be above 0, such as 0.1".into(), "");
         }
         if !(0.0..0.5).contains(&self.label_smoothing) {
@@ -154,13 +193,13 @@ impl PreferenceLoss {
             let message = format!("{} needs a positive one, such as 0.001", self.kind.name);
             refuse("label_smoothing", message, "");
         }
-        if self.margin.is_some_and(|margin| !margin.is_finite()) {
+        if !self.margin.is_finite() {
             refuse("margin", "it must be a finite number".into(), "");
         }
         if self.ld_alpha.is_some_and(|alpha| !(0.0..=1.0).contains(&alpha)) {
             refuse("ld_alpha", "it must lie between 0 and 1".into(), "");
         }
-        if self.average() != self.kind.average && !self.kind.keys.contains(&"average") {
+        if self.average != self.kind.average && !self.kind.keys.contains(&"average") {
             let (over, remedy) = match self.kind.average {
                 true => ("mean log-probabilities", "take it out, or use kind = \"cpo\""),
                 false => ("sums", "take it out"),
@@ -175,7 +214,7 @@ impl PreferenceLoss {
             );
         }
         for (key, factor) in [
-            ("nll", self.nll()),
+            ("nll", self.nll),
             ("rationale", self.rationale),
             ("desirable_weight", self.desirable_weight),
             ("undesirable_weight", self.undesirable_weight),
@@ -186,9 +225,9 @@ impl PreferenceLoss {
         }
         let given = [
             ("label_smoothing", self.label_smoothing > 0.0),
-            ("margin", self.margin.is_some()),
+            ("margin", self.margin != self.kind.margin),
             ("divergence", self.divergence != Divergence::ReverseKl),
-            ("nll", self.nll() != 0.0),
+            ("nll", self.nll != 0.0),
             ("rationale", self.rationale != 0.0),
         ];
         let refused = given.iter().filter(|(_, given)| *given);

@@ -78,6 +78,29 @@ fn the_kl_baseline_is_a_mean_of_at_least_nothing() {
 }
 
 #[test]
+fn what_is_not_given_is_written_as_it_holds_for_the_kind() {
+    let read = |recipe: &str| -> PreferenceLoss { toml::from_str(recipe).unwrap() };
+    for kind in KINDS {
+        let smoothing = if kind.needs_smoothing { "label_smoothing = 0.01" } else { "" };
+        let loss = read(&format!("kind = \"{}\"\n{smoothing}", kind.name));
+        let text = toml::to_string(&loss).unwrap();
+        for key in ["beta", "average", "margin", "nll"] {
+            assert!(text.contains(&format!("{key} = ")), "{text}");
+        }
+        assert_eq!(read(&text), loss);
+        loss.validate().unwrap();
+    }
+    let of = |recipe: &str| {
+        let PreferenceLoss { beta, average, margin, nll, .. } = read(recipe);
+        (beta, average, margin, nll)
+    };
+    assert_eq!(of(""), (0.1, false, 0.0, 0.0));
+    assert_eq!(of("kind = \"simpo\""), (2.0, true, 0.5, 0.0));
+    assert_eq!(of("kind = \"simpo\"\nbeta = 2.5\nmargin = 0.0"), (2.5, true, 0.0, 0.0));
+    assert_eq!(of("kind = \"cpo\""), (0.1, false, 0.0, 1.0));
+}
+
+#[test]
 fn the_section_is_checked() {
     let message =
         |recipe: &str| toml::from_str::<PreferenceLoss>(recipe).unwrap().validate().unwrap_err().to_string();

@@ -59,11 +59,11 @@ impl PreferenceLoss {
         let factors = of_label(self.desirable_weight, self.undesirable_weight)
             * Tensor::from_slice(tokens.weights).to_device(ratios.device());
         // 1 − σ(z) = σ(−z).
-        let losses = ((&ratios - tokens.kl) * signs * -self.beta()).sigmoid() * factors;
+        let losses = ((&ratios - tokens.kl) * signs * -self.beta).sigmoid() * factors;
         let numbers = |tensor: Tensor| Vec::<f64>::try_from(tensor.detach()).expect("a vector of doubles");
         UnpairedTerms {
             loss: losses.sum(Kind::Float),
-            rewards: numbers(ratios * self.beta()),
+            rewards: numbers(ratios * self.beta),
             logps: numbers(logps),
         }
     }
