@@ -253,6 +253,8 @@ pub struct Needs {
     pub head: bool,
     /// Its own evaluation counts no classes of rows, so that `eval.by` means nothing to it.
     pub classless: bool,
+    /// Of rows that are no traces it reads neither steps nor answers, so that without an evaluation `data.format` means nothing to it.
+    pub formless: bool,
     /// What `[select]` decides.
     pub selects: Selects,
     /// Sections that mean nothing to it, and why.

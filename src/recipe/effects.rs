@@ -120,6 +120,17 @@ const RULES: &[Rule] = &[
         idle: |stage| unless(stage.eval.is_some(), "without [eval]".into()),
     },
     Rule {
+        keys: &["data.format"],
+        but: &[],
+        idle: |stage| {
+            let needs = stage.needs();
+            let by_stage = stage.data.train.0.iter().any(|source| source.starts_with('@'));
+            let traces = if needs.selects == Selects::Nothing { "" } else { ", unless its rows are traces" };
+            let why = format!("{} and no [eval]{traces}", with_method(stage));
+            unless(!needs.formless || stage.eval.is_some() || (by_stage && !traces.is_empty()), why)
+        },
+    },
+    Rule {
         keys: &["data.template.few_shot_from", "data.template.few_shot_pick", "data.template.few_shot_show"],
         but: &[],
         idle: |stage| unless(stage.data.template.few_shot > 0, "without data.template.few_shot".into()),
@@ -195,6 +206,21 @@ const RULES: &[Rule] = &[
         keys: &["checkpoint.best_mode"],
         but: &[],
         idle: |stage| unless(stage.checkpoint.best.is_some(), "without checkpoint.best".into()),
+    },
+    Rule {
+        keys: &["log.samples_every", "log.samples", "log.traces"],
+        but: &[],
+        idle: |stage| {
+            unless(stage.needs().rollouts, format!("{}, which rolls nothing out", with_method(stage)))
+        },
+    },
+    Rule {
+        keys: &["log.traces"],
+        but: &[],
+        idle: |stage| {
+            let why = format!("{}, whose rollouts are kept in any case", with_method(stage));
+            unless(!stage.needs().traces, why)
+        },
     },
     Rule {
         keys: &["log.samples"],

@@ -799,6 +799,27 @@ fn keys_that_a_stage_does_not_read_are_told() {
         idle(&collect, &["checkpoint.save_optimizer=false"]),
         ["stage `collect`: checkpoint.save_optimizer, optim.lr, eval.every have no effect with loop.collect"]
     );
+    // Nor does learning from rows show rollouts; answers and steps are read where they are evaluated, or rows are traces.
+    let plain = format!(
+        "{top}[loop.sft]\n[data.format]\nsteps = \"sentence\"\nanswer = [\"boxed\"]\n[log]\nsamples_every = 3\ntraces = false\n"
+    );
+    assert_eq!(
+        idle(&plain, &[]),
+        [
+            "stage `sft`: data.format.steps, data.format.answer have no effect with loop.sft and no [eval], unless its rows are traces",
+            "stage `sft`: log.samples_every, log.traces have no effect with loop.sft, which rolls nothing out"
+        ]
+    );
+    let log =
+        "stage `sft`: log.samples_every, log.traces have no effect with loop.sft, which rolls nothing out";
+    for read in ["eval.every=0", "loop.sft.reduce={}"] {
+        assert_eq!(idle(&plain, &[read]), [log], "{read}");
+    }
+    let kept = format!("{top}[loop.collect]\n[log]\nsamples_every = 3\ntraces = false\n");
+    assert_eq!(
+        idle(&kept, &[]),
+        ["stage `collect`: log.traces has no effect with loop.collect, whose rollouts are kept in any case"]
+    );
     // Learning from rows reads neither rollouts nor what they are worth, but for a search that is evaluated.
     let sft = format!(
         "{top}[loop.sft]\n[rollout.group]\nsize = 4\n[reward.answer]\nweight = 1.0\n[policy.sampling]\ntop_p = 0.9\n\

@@ -151,6 +151,7 @@ impl Section for Dpo {
             rows: true,
             rollouts: self.online,
             leaves_given: true,
+            formless: !self.online && self.about != About::Answers,
             reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
             selects: if self.loss.unpaired() { Selects::Rollouts } else { Selects::Pairs },
             ..Needs::default()

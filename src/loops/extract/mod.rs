@@ -48,6 +48,7 @@ impl Section for Extract {
             rows: true,
             undivided: true,
             head: true,
+            formless: true,
             selects: Selects::Nothing,
             step,
             ..Needs::default()

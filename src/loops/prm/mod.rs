@@ -13,6 +13,7 @@ pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, P
 
 use super::item::WEIGHTS;
 use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker};
+use crate::data::Example;
 use crate::data::row::{Problems, named};
 use crate::error::{Error, Result};
 use crate::eval::{Eval, Report};
@@ -180,6 +181,26 @@ impl Section for Prm {
             }
             Err(what) => vec![format!("nothing can be learned of it: {what}")],
         }
+    }
+
+    fn notes(&self, rows: &[&Example]) -> Vec<String> {
+        let usual = Prm::default();
+        let keys = [
+            ("labels", self.labels != usual.labels),
+            ("judge", self.labels != Labeller::Continuations && self.judge != usual.judge),
+            ("continuations", self.labels != Labeller::Judge && self.continuations != usual.continuations),
+        ];
+        let keys: Vec<&str> = keys.into_iter().filter(|(_, is_set)| *is_set).map(|(key, _)| key).collect();
+        if self.compares() || keys.is_empty() || rows.is_empty() || rows.iter().any(|row| traces::is_one(row))
+        {
+            return vec![];
+        }
+        let have = if keys.len() == 1 { "has" } else { "have" };
+        vec![format!(
+            "{} {have} no effect: all {} rows are labelled by their own columns, and none is a trace",
+            keys.join(", "),
+            rows.len()
+        )]
     }
 
     fn needs(&self, _: &StageView) -> Needs {

@@ -71,6 +71,11 @@ fn completion(example: &Example) -> Option<&str> {
     example.fields.get("completion").and_then(Value::as_str).filter(|_| trace)
 }
 
+/// Whether the row is read as a trace.
+pub(super) fn is_one(example: &Example) -> bool {
+    completion(example).is_some()
+}
+
 /// Whether the row has labels in columns of its own.
 pub(super) fn labelled(example: &Example) -> bool {
     ["labels", "step_labels", "ratings", "first_error"].iter().any(|name| example.fields.contains_key(*name))

@@ -177,8 +177,9 @@ impl Section for Sft {
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        let selects = Selects::Rollouts;
-        Needs { trains: true, rows: true, rows_alone: true, drops: true, selects, ..Needs::default() }
+        let formless = self.reduce.is_none() && self.choices.is_none();
+        let of_rows = Needs { trains: true, rows: true, rows_alone: true, ..Needs::default() };
+        Needs { drops: true, formless, selects: Selects::Rollouts, ..of_rows }
     }
 
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {

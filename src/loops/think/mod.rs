@@ -42,6 +42,7 @@ impl Section for Think {
             trains: true,
             rows: true,
             undivided: true,
+            formless: true,
             selects: Selects::Nothing,
             step,
             ..Needs::default()
