@@ -43,6 +43,11 @@ impl Asked {
     pub fn check(&self) -> Vec<Misfit> {
         let mut found = broken(&[(self.programs > 0, "programs", "at least one is needed")]);
         if let Err(problem) = checked(&self.command, self.timeout_s) {
+            // Begun with the key, so that the value is not repeated.
+            if problem.starts_with("command: ") {
+                found.push(Misfit::new("command", problem, ""));
+                return found;
+            }
             let (key, message) = problem.split_once(' ').unwrap_or(("", problem.as_str()));
             let message = message.split_once(": ").map_or(message, |(_, message)| message);
             found.push(Misfit::new(key, message, ""));
@@ -114,6 +119,13 @@ mod tests {
         let keys = |found: Vec<Misfit>| found.into_iter().map(|misfit| misfit.key).collect::<Vec<_>>();
         assert_eq!(keys(asked("command = []\nprograms = 0").check()), ["programs", "command"]);
         assert_eq!(keys(asked("command = ['sh']\ntimeout_s = 0.0").check()), ["timeout_s"]);
+        let found = asked("command = ['sh', '--api-key', 'hunter2hunter2']").check();
+        let said: Vec<String> =
+            found.into_iter().map(|one| one.under("rollout.environment.program").said(None)).collect();
+        assert!(
+            said.len() == 1 && said[0].starts_with("rollout.environment.program.command: its word 3"),
+            "{said:?}"
+        );
         assert_eq!(asked("command = ['sh']").open("x").unwrap().len(), 1);
         let missing = asked("command = ['no-such-program']").open("rollout.tools.tool").err().unwrap();
         let said = "recipe: rollout.tools.tool: cannot start `no-such-program`: there is no such program on the PATH";

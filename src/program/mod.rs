@@ -15,6 +15,7 @@ use crate::section::secret;
 use child::{Child, Said};
 use serde::Serialize;
 use serde_json::Value;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,10 +47,17 @@ pub struct Form<A> {
 /// The time that a program may take, where it can be asked at all.
 ///
 /// # Errors
-/// A command that names nothing; no time, or more than a week; in words that begin with the key, `command` or `timeout_s`.
+/// A command that names nothing or holds a secret; no time, or more than a week; in words that begin with the key, `command` or `timeout_s`.
 pub fn checked(command: &[String], timeout_s: f64) -> Result<Duration, String> {
     if command.first().is_none_or(|program| program.is_empty()) {
         return Err("command = []: name a program, such as [\"python3\", \"score.py\"]".to_owned());
+    }
+    if let Some(at) = secret::in_a_command(command) {
+        return Err(format!(
+            "command: its word {} holds a password or a key, which would stand in the run's folder and in reports; export it as a variable of \
+             the environment, which the program reads (a tool or an environment sees those that `variables` names)",
+            at + 1
+        ));
     }
     if !(1e-3..=LONGEST_TIMEOUT).contains(&timeout_s) {
         return Err(format!(
@@ -93,7 +101,7 @@ impl Program {
         };
         // A child that failed is not put back, and so is ended here.
         let answers = self.exchange(&mut child, questions, form).map_err(|problem| {
-            anyhow::anyhow!("`{}` {problem}{}", self.command.join(" "), child.last_words())
+            anyhow::anyhow!("`{}` {problem}{}", called(&self.command), child.last_words())
         })?;
         self.child = Some(child);
         Ok(answers)
@@ -148,6 +156,14 @@ pub fn beside<P: Send, T: Send>(programs: &mut [P], work: impl Fn(usize, &mut P)
         };
         working.into_iter().map(done).collect()
     })
+}
+
+/// A command as messages call it: the program, and the file that it is given to run. What else it is given may be nobody else's business.
+fn called(command: &[String]) -> String {
+    let script = command.get(1).filter(|word| Path::new(word).is_file());
+    let shown: Vec<&str> = command.first().into_iter().chain(script).map(String::as_str).collect();
+    let rest = if shown.len() < command.len() { " …" } else { "" };
+    shown.join(" ") + rest
 }
 
 /// A question with its number.
@@ -255,5 +271,20 @@ mod tests {
         assert!(checked(&command(&[]), 1.0).unwrap_err().starts_with("command = []"));
         assert!(checked(&command(&[""]), 1.0).is_err());
         assert!(checked(&command(&["sh"]), 0.0).unwrap_err().starts_with("timeout_s = 0"));
+        let refused = checked(&command(&["sh", "--api-key", "hunter2hunter2"]), 1.0).unwrap_err();
+        assert!(
+            refused.starts_with("command: its word 3 holds") && !refused.contains("hunter2"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_command_is_called_by_its_program_and_script() {
+        let called =
+            |words: &[&str]| super::called(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(called(&["sh"]), "sh");
+        assert_eq!(called(&["sh", "-c", "echo hunter2"]), "sh …");
+        assert_eq!(called(&["sh", "Cargo.toml"]), "sh Cargo.toml");
+        assert_eq!(called(&["sh", "Cargo.toml", "hunter2"]), "sh Cargo.toml …");
     }
 }

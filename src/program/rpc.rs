@@ -4,7 +4,7 @@
 //! an asynchronous runtime for these hundred lines.
 
 use super::child::{Child, Said};
-use super::{Program, shortened};
+use super::{Program, called, shortened};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ impl Server {
         };
         let deadline = Instant::now() + self.timeout;
         let said = self.exchange(&mut child, fresh, deadline, name, arguments).map_err(|problem| {
-            anyhow::anyhow!("`{}` {problem}{}", self.command.join(" "), child.last_words())
+            anyhow::anyhow!("`{}` {problem}{}", called(&self.command), child.last_words())
         })?;
         self.child = Some(child);
         Ok(said)

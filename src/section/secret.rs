@@ -1,6 +1,10 @@
 //! What of a recipe may be a password or a key: by its name, or as services write them. No message repeats it.
 
-use toml::Value;
+mod command;
+
+pub use command::in_a_command;
+
+use toml::{Table, Value};
 
 /// What stands in the place of a value that may be a secret.
 const IN_ITS_PLACE: &str = "…";
@@ -197,7 +201,13 @@ pub fn hides(key: &str, value: &Value) -> bool {
     let may = matches!(value, Value::String(_) | Value::Array(_) | Value::Table(_));
     let text = value.as_str().unwrap_or_default();
     let is_variable = || !text.is_empty() && variable(text) == text.len();
-    may && (key.split('.').any(|name| is_secret(name, is_variable)) || gives_a_secret(&value.to_string()))
+    let words: Vec<&str> = match value {
+        Value::Array(all) => all.iter().filter_map(Value::as_str).collect(),
+        _ => text.split_whitespace().collect(),
+    };
+    may && (key.split('.').any(|name| is_secret(name, is_variable))
+        || gives_a_secret(&value.to_string())
+        || in_a_command(&words).is_some())
 }
 
 /// The value at a dotted key as a message shows it.
@@ -207,8 +217,12 @@ pub fn shown(key: &str, value: &Value) -> String {
 
 /// `key=value` as a message shows it: the key alone where the value may be a secret.
 pub fn assignment(text: &str) -> String {
+    let of_command = |(_, value): (&str, &str)| {
+        let read = format!("v = {value}").parse::<Table>();
+        read.is_ok_and(|table| table.values().any(|value| hides("", value)))
+    };
     match text.split_once('=') {
-        _ if !gives_a_secret(text) => text.to_owned(),
+        given if !gives_a_secret(text) && !given.is_some_and(of_command) => text.to_owned(),
         Some((key, _)) if !holds_a_key(key) => format!("{}={IN_ITS_PLACE}", key.trim_end()),
         _ => IN_ITS_PLACE.to_owned(),
     }
@@ -344,6 +358,8 @@ mod tests {
             ("a.stop=['x', 'sk-abcdefghijklmnopqrst']", "a.stop=…"),
             ("sk-abcdefghijklmnopqrst", "…"),
             ("code=1", "code=1"),
+            ("a.command=['./x', '--api-key', 'PASS-WORD']", "a.command=…"),
+            ("a.command=['./x', '--tries', '2']", "a.command=['./x', '--tries', '2']"),
         ] {
             assert_eq!(assignment(text), said);
         }

@@ -1,6 +1,7 @@
 //! `[reward.command]` against real programs: what it is sent, what it may answer, and every way that it can fail.
 
 use crate::program::Program;
+use crate::recipes::on_rows;
 use rationale::Error;
 use rationale::data::{Example, Message, Prompt};
 use rationale::engine::StopReason;
@@ -256,6 +257,11 @@ fn the_section_is_checked() {
         message("[command]\ncommand = [\"x\"]\ntimeout_s = 0").contains("timeout_s = 0: must be above 0")
     );
     assert!(message("[command]\ncommand = [\"x\"]\ntimeout_s = 1e19").contains("a week (604800) at most"));
+    let secret = message("[command]\ncommand = [\"x\", \"--api-key\", \"hunter2hunter2\"]");
+    assert!(
+        secret.contains("its word 3 holds a password or a key") && !secret.contains("hunter2"),
+        "{secret}"
+    );
     assert!(message("[command]\ncommand = \"x\"").contains("command: invalid type"));
     assert!(message("[command]\ncommand = [\"x\"]\ntimeout = 3").contains("did you mean `timeout_s`?"));
 }
@@ -271,4 +277,38 @@ fn assert_ended(pid: &str) {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(!runs(), "process {pid} still runs");
+}
+
+/// A secret of a command line stands in no message and in no file, and what is not known for one in no message.
+#[test]
+fn secrets_of_command_lines_are_refused_and_not_repeated() {
+    let server = |words: &str| {
+        format!("tool = [{{ open = '<', close = '>', mcp = {{ program = {{ command = {words} }} }} }}]")
+    };
+    let words = "[\"sh\", \"--api-key\", \"hunter2hunter2\"]";
+    for (section, keys) in [
+        (
+            "rollout.tools",
+            format!("tool = [{{ open = '<', close = '>', command = {{ command = {words} }} }}]"),
+        ),
+        ("rollout.tools", server(words)),
+        ("rollout.environment", format!("program.command = {words}")),
+        ("reward.command", format!("command = {words}")),
+    ] {
+        let program = Program::new(&format!("{}[{section}]\n{keys}\n", on_rows("collect")));
+        program.write("rows.jsonl", "{\"question\": \"1+1\", \"answer\": \"2\"}\n");
+        for more in [&["--dry-run"][..], &["-q"]] {
+            let said = program.train(more).code(2);
+            assert!(said.contains("command: its word 3 holds a password or a key"), "{said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        assert!(!program.out().exists());
+        let typed = format!("{section}.x.command={words}");
+        assert!(!program.train(&["--dry-run", "--set", &typed]).code(2).contains("hunter2"));
+    }
+    let failing = "[rollout.dataset]\n[reward.command]\ncommand = [\"sh\", \"-c\", \"exit 3 # swordfish\"]\n";
+    let program = Program::new(&(on_rows("collect") + failing));
+    program.write("rows.jsonl", "{\"question\": \"1+1\", \"answer\": \"2\", \"completions\": [\"2\"]}\n");
+    let said = program.train(&["-q"]).code(1);
+    assert!(said.contains("`sh …` ended (exit status: 3)") && !said.contains("swordfish"), "{said}");
 }
