@@ -173,7 +173,8 @@ impl Judge {
         let said = concluded(said)?;
         let score = self.number(said, |said| rating::rating(short(said)?, self.scale))?;
         let [worst, best] = self.scale;
-        let share = (score - worst) / (best - worst);
+        // "-0" is 0.
+        let share = (score - worst) / (best - worst) + 0.0;
         (0.0..=1.0).contains(&share).then_some(share)
     }
 
@@ -338,6 +339,7 @@ mod tests {
         assert_eq!(read("", "Of 3 steps two hold. Score: 7"), Some(0.7));
         assert_eq!(read("", "11"), None);
         assert_eq!(read("", "none"), None);
+        assert!(read("", "Score: -0").is_some_and(|score| score == 0.0 && score.is_sign_positive()));
         // From 1 to 5: (4 − 1) / 4. From 5 down to 1: (4 − 5) / (1 − 5).
         assert_eq!(read("scale = [1, 5]\npattern = 'grade (\\d)'", "grade 2? grade 4 of 5"), Some(0.75));
         assert_eq!(read("scale = [5, 1]", "4"), Some(0.25));

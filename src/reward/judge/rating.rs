@@ -6,13 +6,15 @@
 //! no score. Several that differ are none: it is asked again, and never guessed.
 
 mod comment;
+mod whole;
 mod words;
 
 use comment::leaves_it;
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
-use words::{ANSWERED, FOLLOWED, GOES_ON, LEADS_ON, LISTED_ON, WORKED_OUT};
+use whole::{orders, stands_whole, value};
+use words::{ADDED_UP, ANSWERED, FOLLOWED, GOES_ON, LEADS_ON, LISTED_ON, NO_SCORE, WORKED_OUT};
 
 /// What a number in the text is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,6 +25,8 @@ enum Reading {
     Of(f64, f64),
     /// Something that is no single number of the scale: 7 to 8, or 70 %.
     Unclear,
+    /// What a word begins with: 3rd, 8ish. In a score's place it is unclear, elsewhere it is none.
+    Part,
 }
 
 /// A number that may be the rating, and where it stands.
@@ -41,9 +45,10 @@ fn regex(text: &str) -> Regex {
 static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?ix)
-        between \s+ (?P<a>NUMBER) \s+ and \s+ (?P<b>NUMBER)
+        [\[(] \s* (?P<e>\d+(?:\.\d+)?) \s* [,;] \s* (?P<f>\d+(?:\.\d+)?) \s* [\])]
+        | between \s+ (?P<a>NUMBER) \s+ and \s+ (?P<b>NUMBER)
         | (?P<c>NUMBER) \s* (?: - | – | — | \bto\b | \bor\b (?:\s+(?:an?|maybe|even|perhaps))? ) \s* (?P<d>\d+(?:[.,]\d+)*)
-        | (?P<v>NUMBER) \s* (?: / | (?:points?\s+)? \(? \s* \b(?:out\s+)?of\b ) \s* (?:(?:a|the|maximum|max|possible|total|of)\s+)* (?P<w>\d+(?:[.,]\d+)*)
+        | (?P<v>NUMBER) \s* (?: / | (?:(?:points?|pts|stars?)\s+)? \(? \s* \b(?:out\s+)?of\b ) \s* (?:(?:a|the|maximum|max|possible|total|of)\s+)* (?P<w>\d+(?:[.,]\d+)*)
         | (?P<n>NUMBER) (?P<percent>\s*%)?",
     )
 });
@@ -108,9 +113,6 @@ static TAKEN_BACK: LazyLock<Regex> = LazyLock::new(|| {
             |chang(?:e|ed|ing)\s+(?:it|this|that|my)|i\s+mean|correction|scratch\s+that|or\s+rather|maybe|perhaps|,\s*no\s*,|no\s*,)[^\d\n]{0,40}\d",
     )
 });
-/// A sum that the number behind its sign says.
-static ADDED_UP: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"(?i)^\s*(?:[-+×*]|x|plus|minus|times)\s*\d+(?:[.,]\d+)?\s*=\s*\d"));
 /// What stands in front of a number that is a rating by itself.
 static BY_ITSELF: LazyLock<Regex> = LazyLock::new(|| {
     regex(
@@ -134,7 +136,7 @@ pub(super) fn rating(said: &str, scale: [f64; 2]) -> Option<f64> {
     let read = |reading: Reading| match reading {
         Reading::Plain(value) => Some(value),
         Reading::Of(value, whole) => (whole == top).then_some(value),
-        Reading::Unclear => None,
+        Reading::Unclear | Reading::Part => None,
     };
     let value = |candidate: &Candidate| read(candidate.reading);
     let named = named(&text, &candidates);
@@ -160,7 +162,7 @@ pub(super) fn rating(said: &str, scale: [f64; 2]) -> Option<f64> {
     }
     let free: Vec<&Candidate> = candidates
         .iter()
-        .filter(|candidate| !matches!(candidate.reading, Reading::Of(..)) && !is_count(&text, candidate))
+        .filter(|one| !matches!(one.reading, Reading::Of(..) | Reading::Part) && !is_count(&text, one))
         .collect();
     // A number that has the last line to itself.
     let last_line = text.trim_end().rsplit('\n').next().unwrap_or_default().trim();
@@ -213,7 +215,7 @@ pub(super) fn last_number(said: &str) -> Option<f64> {
     let mut numbers = candidates(&text, [f64::NAN; 2]);
     match numbers.pop()?.reading {
         Reading::Plain(value) | Reading::Of(value, _) => Some(value),
-        Reading::Unclear => None,
+        Reading::Unclear | Reading::Part => None,
     }
 }
 
@@ -230,27 +232,15 @@ fn plain(said: &str) -> String {
     TAG.replace_all(&COMMAND.replace_all(&text, "$1"), " ").into_owned()
 }
 
-/// The value of a number; none where its commas are neither a decimal's nor of thousands.
-fn value(number: &str) -> Option<f64> {
-    let thousands = |(at, part): (usize, &str)| if at == 0 { part.len() <= 4 } else { part.len() == 3 };
-    match number.matches([',']).count() {
-        0 => number.parse().ok(),
-        1 if number.split(',').nth(1).is_some_and(|part| part.len() <= 2) => {
-            number.replace(',', ".").parse().ok()
-        }
-        _ if number.split(',').enumerate().all(thousands) => number.replace(',', "").parse().ok(),
-        _ => None,
-    }
-}
-
 /// The numbers that are neither ends of the scale nor parts of words.
 fn candidates(text: &str, scale: [f64; 2]) -> Vec<Candidate> {
     let listed = LISTED.find_iter(text).count() >= 2;
-    let ends = |a: f64, b: f64| [a, b] == scale || [b, a] == scale;
+    let (ends, top) = (|a: f64, b: f64| [a, b] == scale || [b, a] == scale, scale[0].max(scale[1]));
     let mut found = Vec::new();
     for part in NUMBERS.captures_iter(text) {
         let at = part.get(0).expect("the whole").range();
         let number = |name: &str| part.name(name).map(|number| value(number.as_str()).unwrap_or(f64::NAN));
+        let first = |names: &[&str]| names.iter().find_map(|name| number(name));
         let (before, behind) = (&text[..at.start], &text[at.end..]);
         let in_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.');
         static POINTS: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?:pts|points?|stars?)\b"));
@@ -260,28 +250,34 @@ fn candidates(text: &str, scale: [f64; 2]) -> Vec<Candidate> {
         let on_list = listed
             && before.rsplit('\n').next().is_some_and(|line| line.trim().is_empty())
             && behind.starts_with(['.', ')']);
-        let reading =
-            match (number("a").or(number("c")), number("b").or(number("d")), number("v"), number("w")) {
-                (Some(from), Some(to), ..) if ends(from, to.abs()) || ends(from, to) => continue,
-                (Some(_), Some(_), ..) if behind_scale(before) => continue,
-                // "Score (1 to 10): 6".
-                (Some(_), Some(_), ..)
-                    if behind.trim_start_matches([')', ']', ' ']).starts_with([':', '='])
-                        && behind.contains(|c: char| c.is_ascii_digit()) =>
-                {
-                    continue;
-                }
-                (Some(_), Some(_), ..) => Reading::Unclear,
-                (.., Some(share), Some(whole)) => Reading::Of(share, whole),
-                _ if part.name("percent").is_some() && !scale.contains(&100.0) => Reading::Unclear,
-                _ => number("n").filter(|value| !value.is_nan()).map_or(Reading::Unclear, Reading::Plain),
-            };
+        let reading = match (first(&["a", "c", "e"]), first(&["b", "d", "f"]), number("v"), number("w")) {
+            (Some(from), Some(to), ..) if ends(from, to.abs()) || ends(from, to) => continue,
+            (Some(_), Some(_), ..) if behind_scale(before) => continue,
+            // "Score (1 to 10): 6".
+            (Some(_), Some(_), ..)
+                if behind.trim_start_matches([')', ']', ' ']).starts_with([':', '='])
+                    && behind.contains(|c: char| c.is_ascii_digit()) =>
+            {
+                continue;
+            }
+            (Some(_), Some(_), ..) => Reading::Unclear,
+            (.., Some(share), Some(whole)) => Reading::Of(share, whole),
+            _ if part.name("percent").is_some() && !scale.contains(&100.0) => Reading::Unclear,
+            _ => number("n").filter(|value| !value.is_nan()).map_or(Reading::Unclear, Reading::Plain),
+        };
         // "7 / 10 = 0.7" works the share out.
         let worked_out = matches!(reading, Reading::Of(..)) && WORKED_OUT.is_match(behind);
         let explained = ADDED_UP.is_match(behind) || (LEGEND.is_match(behind) && !worked_out);
-        if in_word || suffix || on_list || BEFORE_END.is_match(before) || explained {
+        let counts = suffix && orders(behind);
+        if in_word || counts || on_list || BEFORE_END.is_match(before) || explained {
             continue;
         }
+        let whole = || stands_whole(before, behind, matches!(reading, Reading::Of(..)), top);
+        let reading = match reading {
+            _ if suffix => Reading::Part,
+            reading if whole() => reading,
+            _ => Reading::Unclear,
+        };
         found.push(Candidate { at, reading });
     }
     found
@@ -324,7 +320,8 @@ fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
         }
         // "Score for accuracy: 7, for depth: 8"
         let goes_on = |next: &Candidate| !END_OF_SENTENCE.is_match(&text[candidate.at.end..next.at.start]);
-        let several = match candidates.get(at + 1).filter(|next| goes_on(next)) {
+        let next = candidates[at + 1..].iter().find(|next| next.reading != Reading::Part);
+        let several = match next.filter(|next| goes_on(next)) {
             None => false,
             Some(next) => {
                 !CONNECTED.is_match(&between)
@@ -341,8 +338,10 @@ fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
         let final_one = matches!(qualifier.as_str(), "final" | "overall" | "total");
         let near = clause_before(text, candidate.at.start);
         let near = &near[near.len().saturating_sub(candidate.at.start - whole.end)..];
-        let bounded =
-            BOUNDED.is_match(near) || DENIED.is_match(near) || TAKEN_BACK.is_match(&text[candidate.at.end..]);
+        let bounded = BOUNDED.is_match(near)
+            || DENIED.is_match(near)
+            || NO_SCORE.is_match(&between)
+            || TAKEN_BACK.is_match(&text[candidate.at.end..]);
         // "The final score of the match is 3" may be about another.
         let elsewhere = final_one && !CONNECTED.is_match(&between);
         let reading =

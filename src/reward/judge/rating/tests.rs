@@ -95,6 +95,19 @@ fn the_scale_is_not_the_score() {
         "Total: 7 points",
         "7pts",
         "Initial score: 8. Final score: 7",
+        "Score [0,10]: 7",
+        "Score [0, 10]: 7",
+        "Score (0; 10): 7",
+        "Score: 7 stars out of 10",
+        "Score for the 2nd step: 7",
+        "Score: (7)",
+        "Score: [7]",
+        "Score [1,10]: 7",
+        "Score [1, 10]: 7",
+        "Score: 7/10: 2 steps fail",
+        "Score: 7\nHalf of it is right.",
+        "Score: 7.0.",
+        "Score → 7",
     ] {
         assert_eq!(rating(said, [0.0, 10.0]), Some(7.0), "{said}");
     }
@@ -141,6 +154,40 @@ fn what_is_not_clear_is_not_guessed() {
         "/10",
         "a scale from 0 to 10",
         "Score: 7,8,9",
+        // Joined to something, so that what is read of it is not what was meant.
+        "Score: 5 1/2",
+        "5 1/2",
+        "Score: 5²",
+        "5²",
+        "Score: 7½",
+        "7½",
+        "Score: 7 ½",
+        "Score: 5 and a half",
+        "Score: 1_0",
+        "Score: 5..10",
+        "Score: 5…10",
+        "Score: 7'5",
+        "Score: 7:10",
+        "Score: 7~8",
+        "Score: ~7",
+        "Score: ≈7",
+        "Score: 7‰",
+        "Score: 4/5/10",
+        "Score: 8ish",
+        "Score: 1e1",
+        "Score: ~~8~~ 3",
+        // Of another scale, or of none.
+        "Score 0,10: 7",
+        "Score: (8, 3)",
+        "Score: 4 stars out of 5",
+        "Score: 4 points in all out of 5",
+        "Score: 3rd of 10",
+        "Score: 3rd",
+        // There is no score.
+        "Score: N/A (would be 8)",
+        "Score: n/a, 8",
+        "Score: none (could be 8)",
+        "Score: good (it would be 8 with a proof)",
         "Scores: accuracy 7, depth 8",
         "Score for accuracy: 7, for depth: 8",
         "8/10 for clarity, 6/10 for truth",
@@ -266,4 +313,5 @@ fn the_last_number_is_no_whole() {
         [Some(2.0), Some(2.0), Some(0.0), None]
     );
     assert_eq!(last_number("The first wrong step is step 2."), Some(2.0));
+    assert_eq!(["Step 1 holds. First wrong: 3rd", "step 2²"].map(last_number), [None; 2]);
 }

@@ -27,6 +27,15 @@ pub static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
             |reflecting|based|considering|has|have|had|instead|then|there|now|until|than)\b",
     )
 });
+/// That there is no score, or in brackets one that something else would have, in front of a number.
+pub static NO_SCORE: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)\b(?:none|null|nil|n/?a|tbd|unrated|unscored|pending|unknown)\b|[(\[][^()\[\]]*\b(?:would|could|might|should)\b[^()\[\]]*$",
+    )
+});
+/// A sum that the number behind its sign says.
+pub static ADDED_UP: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"(?i)^\s*(?:[-+×*]|x|plus|minus|times)\s*\d+(?:[.,]\d+)?\s*=\s*\d"));
 /// A value behind an equals sign.
 pub static WORKED_OUT: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*=\s*[\d.]"));
 /// A word behind a number, on its line.
