@@ -37,7 +37,7 @@ pub use revision::{Git, git};
 pub use rundir::RunDir;
 pub use saved::{CheckpointState, OptimizerPart, Progress, Saved, no_such_folder};
 pub use sealed::sealed;
-pub use takeover::{MACHINE, Mode, abandon, could_create, has_begun, is_run, only_files, release};
+pub use takeover::{MACHINE, Mode, abandon, could_create, goes_with, has_begun, is_run, only_files, release};
 pub use tensors::{load_tensors, save_tensors};
 pub use trials::{TrialRecord, Trials};
 

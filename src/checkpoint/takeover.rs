@@ -4,7 +4,7 @@ use super::atomic::{UNFINISHED, remove};
 use super::ledger::{LEDGER, Ledger};
 use super::lock::{self, LOCK};
 use super::revision::origin;
-use super::saved;
+use super::saved::{self, Saved};
 use super::sealed::write_sealed;
 use super::trials::TRIALS;
 use crate::{Error, Result};
@@ -23,6 +23,20 @@ const REPLACED: &str = ".replaced";
 /// What a run has written to by the time that it has begun.
 const FILES: [&str; 2] = ["metrics.jsonl", "evaluations.jsonl"];
 pub(super) const FOLDERS: [&str; 6] = ["traces", "evaluations", "reference", "figures", "trees", "timeline"];
+
+/// What else it writes there, and how the names of its pictures end.
+const PAGES: [&str; 8] = [
+    "tensorboard",
+    "report.html",
+    "table.md",
+    "table.csv",
+    "comparison.txt",
+    "comparison.md",
+    "comparison.json",
+    "comparison.svg",
+];
+const PICTURES: [&str; 5] =
+    ["-curves.svg", "-accuracy.svg", "-by-tokens.svg", "-by-n.svg", "-reliability.svg"];
 
 /// Whether `path` is the directory of a run.
 pub fn is_run(path: &Path) -> bool {
@@ -52,17 +66,17 @@ pub(super) fn prepare(path: &Path, mode: Mode) -> Result<()> {
             let checkpoints = all.filter(|(name, _)| saved::is_named(name)).map(|(_, folder)| folder);
             let within = folders.chain(checkpoints).filter(|folder| folder.is_dir());
             for folder in std::iter::once(path.to_path_buf()).chain(within) {
-                remove_entries(&folder, |name| name.starts_with(UNFINISHED))?;
+                let all = entries(&folder)?.into_iter();
+                let mut left = all.filter(|(name, _)| name.starts_with(UNFINISHED));
+                left.try_for_each(|(_, path)| remove(&path))?;
             }
             if path.join(MARKER).is_file() {
                 return Ok(());
             }
         }
-        Mode::Overwrite if aside(path).is_some() => {
-            remove_entries(path, |name| ![LOCK, REPLACED].contains(&name))?
-        }
+        Mode::Overwrite if aside(path).is_some() => remove_ours(path, &[LOCK, REPLACED])?,
         Mode::Overwrite if begun(path)? => set_aside(path)?,
-        Mode::Fresh | Mode::Overwrite => remove_entries(path, |name| name != LOCK)?,
+        Mode::Fresh | Mode::Overwrite => remove_ours(path, &[LOCK])?,
     }
     write_sealed(&path.join(MARKER), &origin())?;
     Ledger::default().write(path)
@@ -130,9 +144,42 @@ pub(super) fn refuse(path: &Path, mode: Mode) -> Result<()> {
     Err(Error::Checkpoint(message))
 }
 
-/// Whether the run in `path` has come to anything: a line, a rollout, a checkpoint, or what nobody here wrote.
+/// What in a run's directory the run wrote, by its names. All else is somebody's own, which neither goes with the run nor makes one of it.
+fn ours(run: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let numbered = |name: &str| {
+        let number = name.strip_prefix("recipe").and_then(|rest| rest.strip_suffix(".toml"));
+        number.is_some_and(|rest| rest.trim_start_matches('-').bytes().all(|c| c.is_ascii_digit()))
+    };
+    let is_ours = |(name, path): &(String, PathBuf)| match &name[..] {
+        LOCK | MARKER | LEDGER | REPLACED | MACHINE | TRIALS => true,
+        name if [&FILES[..], &FOLDERS, &PAGES].concat().contains(&name) => true,
+        name if name.starts_with(UNFINISHED) || numbered(name) => true,
+        // What somebody copied or renamed is theirs: a checkpoint's name is what its state says.
+        name if saved::is_named(name) => {
+            let own = |saved: Saved| saved.state.progress.folder() == name;
+            saved::is_checkpoint(path) && Saved::open(path).map_or(true, own)
+        }
+        // A trial is called by its values, `lr=1e-5_seed=0`, also one that the recipe has no more.
+        name => PICTURES.iter().any(|end| name.ends_with(end)) || (name.contains('=') && is_run(path)),
+    };
+    Ok(entries(run)?.into_iter().filter(is_ours).collect())
+}
+
+/// Whether `path` is the run in `run`, or is or lies in something of it that goes when it is replaced.
+pub fn goes_with(run: &Path, path: &Path) -> bool {
+    let (Ok(run), Ok(path)) = (run.canonicalize(), path.canonicalize()) else { return false };
+    let Ok(inside) = path.strip_prefix(&run) else { return false };
+    if !is_run(&run) {
+        return false;
+    }
+    let first = inside.components().next();
+    let is = |(name, _): &(String, PathBuf)| first.is_some_and(|first| first.as_os_str() == &name[..]);
+    first.is_none() || ours(&run).is_ok_and(|ours| ours.iter().any(is))
+}
+
+/// Whether the run in `path` has come to anything: a line, a rollout, a checkpoint.
 fn begun(path: &Path) -> Result<bool> {
-    for (name, path) in entries(path)? {
+    for (name, path) in ours(path)? {
         let holds = match &name[..] {
             LOCK | MARKER | LEDGER | REPLACED | MACHINE => false,
             name if FILES.contains(&name) => holds(&path),
@@ -166,8 +213,13 @@ pub fn abandon(path: &Path, made: bool) -> Result<()> {
     match begun(path)? {
         true => Ok(()),
         false if path.join(REPLACED).is_dir() => recover(path),
-        false if made => fs::remove_dir_all(path).map_err(Error::io(path)),
-        false => remove_entries(path, |name| name != LOCK),
+        false if made => {
+            remove_ours(path, &[])?;
+            // It stays where somebody has put something into it meanwhile.
+            let _ = fs::remove_dir(path);
+            Ok(())
+        }
+        false => remove_ours(path, &[LOCK]),
     }
 }
 
@@ -180,9 +232,10 @@ pub fn release(folder: &Path) {
 fn set_aside(path: &Path) -> Result<()> {
     let aside = path.join(REPLACED);
     fs::create_dir_all(&aside).map_err(Error::io(&aside))?;
+    let own = ours(path)?;
     // The marker goes last: without it, what was set aside is not whole, and nothing of the new run is here yet.
-    move_entries(path, &aside, |name| ![LOCK, MARKER, REPLACED].contains(&name))?;
-    move_entries(path, &aside, |name| name == MARKER)
+    move_entries(&own, &aside, |name| ![LOCK, MARKER, REPLACED].contains(&name))?;
+    move_entries(&own, &aside, |name| name == MARKER)
 }
 
 /// Finishes what a process that was killed had left half done: the run that it was to replace goes once the new one has a
@@ -199,11 +252,11 @@ fn recover(path: &Path) -> Result<()> {
         if begun(path)? {
             return Ok(());
         }
-        remove_entries(path, |name| ![LOCK, REPLACED].contains(&name))?;
-        // From here on all that is here is the old run's.
-        move_entries(&aside, path, |name| name == MARKER)?;
+        remove_ours(path, &[LOCK, REPLACED])?;
+        // From here on all that is here is the old run's, or somebody's own.
+        move_entries(&entries(&aside)?, path, |name| name == MARKER)?;
     }
-    move_entries(&aside, path, |_| true)?;
+    move_entries(&entries(&aside)?, path, |_| true)?;
     fs::remove_dir(&aside).map_err(Error::io(&aside))
 }
 
@@ -213,7 +266,7 @@ pub(super) fn aside(path: &Path) -> Option<PathBuf> {
 }
 
 fn has_checkpoint(path: &Path) -> Result<bool> {
-    for (name, path) in entries(path)? {
+    for (name, path) in ours(path)? {
         let of_trial = name != REPLACED && is_run(&path) && has_checkpoint(&path)?;
         if of_trial || (saved::is_named(&name) && saved::is_checkpoint(&path)) {
             return Ok(true);
@@ -228,17 +281,17 @@ pub(super) fn replace(path: &Path) -> Result<()> {
     if aside.is_dir() { remove(&aside) } else { Ok(()) }
 }
 
-fn move_entries(from: &Path, to: &Path, which: impl Fn(&str) -> bool) -> Result<()> {
-    let entries = entries(from)?;
-    let moved = entries.iter().filter(|(name, _)| which(name));
-    moved.into_iter().try_for_each(|(name, path)| fs::rename(path, to.join(name)).map_err(Error::io(path)))
+fn move_entries(all: &[(String, PathBuf)], to: &Path, which: impl Fn(&str) -> bool) -> Result<()> {
+    let mut moved = all.iter().filter(|(name, _)| which(name));
+    moved.try_for_each(|(name, path)| fs::rename(path, to.join(name)).map_err(Error::io(path)))
 }
 
-fn remove_entries(folder: &Path, which: impl Fn(&str) -> bool) -> Result<()> {
-    let mut all = entries(folder)?;
+/// Removes what the run in `folder` wrote, but for these.
+fn remove_ours(folder: &Path, but: &[&str]) -> Result<()> {
+    let mut all = ours(folder)?;
     // What makes a run of it goes last.
     all.sort_by_key(|(name, _)| name == MARKER);
-    all.iter().filter(|(name, _)| which(name)).try_for_each(|(_, path)| remove(path))
+    all.iter().filter(|(name, _)| !but.contains(&&name[..])).try_for_each(|(_, path)| remove(path))
 }
 
 /// Names and paths of what lies in `folder`.
@@ -249,4 +302,92 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
         Ok((entry.file_name().to_string_lossy().into_owned(), entry.path()))
     };
     list.map(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RunDir;
+    use super::super::saved::Progress;
+    use super::*;
+
+    fn save(run: &RunDir, step: usize) {
+        let progress = Progress { stage: "sft".into(), round: 1, step, ..Progress::default() };
+        run.save(&progress, None, |_| Ok(())).unwrap();
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = entries(folder).unwrap().into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        names
+    }
+
+    /// What users put beside a run's files: notes, a model that was exported, a checkpoint under another name, a run of another.
+    #[test]
+    fn what_the_run_did_not_write_stays_where_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run");
+        let run = RunDir::create(&path, Mode::Fresh).unwrap();
+        save(&run, 2);
+        for file in ["recipe.toml", "recipe-2.toml", "report.html", "sft-curves.svg"] {
+            fs::write(path.join(file), "old").unwrap();
+        }
+        let theirs =
+            ["best-step-000002", "exported", "notes.md", "other", "recipe-mine.toml", "x-step-000001"];
+        for folder in ["exported", "x-step-000001"] {
+            fs::create_dir(path.join(folder)).unwrap();
+            fs::write(path.join(folder).join("t.tex"), "years").unwrap();
+        }
+        fs::write(path.join("notes.md"), "years").unwrap();
+        fs::write(path.join("recipe-mine.toml"), "years").unwrap();
+        fs::create_dir(path.join("best-step-000002")).unwrap();
+        fs::copy(path.join("sft-step-000002/state.json"), path.join("best-step-000002/state.json")).unwrap();
+        for folder in ["other", "lr=1_seed=0"] {
+            save(&RunDir::create(path.join(folder), Mode::Fresh).unwrap(), 1);
+        }
+        drop(run);
+        let all = names(&path);
+        let there = |names: &[String]| theirs.iter().all(|name| names.iter().any(|own| own == name));
+
+        // One that comes to nothing, and one that does.
+        let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
+        assert!(!has_begun(&path) && there(&names(&path)) && anew.latest().unwrap().is_none());
+        abandon(anew.path(), anew.made()).unwrap();
+        drop(anew);
+        let back: Vec<String> = names(&path).into_iter().filter(|name| name != LOCK).collect();
+        assert_eq!(back, all.iter().filter(|name| *name != LOCK).cloned().collect::<Vec<_>>());
+        let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
+        save(&anew, 1);
+        drop(anew);
+        let left = names(&path);
+        assert!(there(&left), "{left:?}");
+        for gone in [
+            "lr=1_seed=0",
+            "sft-step-000002",
+            "recipe.toml",
+            "recipe-2.toml",
+            "report.html",
+            "sft-curves.svg",
+        ] {
+            assert!(!left.iter().any(|name| name == gone), "{left:?}");
+        }
+        assert_eq!(fs::read_to_string(path.join("exported/t.tex")).unwrap(), "years");
+    }
+
+    #[test]
+    fn what_goes_with_a_run_is_told() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run");
+        save(&RunDir::create(&path, Mode::Fresh).unwrap(), 2);
+        fs::create_dir(path.join("traces")).unwrap();
+        for file in ["traces/sft.jsonl", "rows.jsonl"] {
+            fs::write(path.join(file), "{}").unwrap();
+        }
+        for goes in ["", "sft-step-000002", "traces/sft.jsonl", "stages.json", "traces/../run.json"] {
+            assert!(goes_with(&path, &path.join(goes)), "{goes}");
+        }
+        for stays in ["rows.jsonl", "none", "..", "../run-2"] {
+            assert!(!goes_with(&path, &path.join(stays)), "{stays}");
+        }
+        assert!(!goes_with(parent.path(), &path), "no run");
+    }
 }

@@ -1,12 +1,12 @@
 //! Which files a stage reads, and whether a stage that goes on reads the ones that it has begun with.
 
 use super::session::Session;
-use crate::checkpoint::{Fingerprint, StageRecord, differences};
+use crate::checkpoint::{Fingerprint, StageRecord, differences, goes_with};
 use crate::data::Split;
 use crate::data::hub::DatasetId;
 use crate::error::{Error, Result};
 use crate::recipe::{PlannedStage, Stage, texts};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml::Table;
 
@@ -71,6 +71,36 @@ impl Session {
         }
         Fingerprint::of_all(&files)
     }
+}
+
+/// The files, folders and models that a stage with this table reads, as its recipe names them.
+fn named(stage: &Stage, table: &Table) -> Vec<String> {
+    let data = &stage.data;
+    let sources = [Some(&data.train), Some(&data.eval), data.template.few_shot_from.as_ref()];
+    let rows = sources.into_iter().flatten().flat_map(|sources| sources.0.iter().cloned());
+    let steered = stage.policy.steer.iter().map(|steered| steered.from.clone());
+    rows.chain(stage.policy.model.clone()).chain(steered).chain(texts(table, &CONSULTED)).collect()
+}
+
+/// Refuses to replace the run in `folder` by one that reads of it: its recipe, its rows or its models would be gone before they are read.
+pub(super) fn reads_none_of<'a>(
+    folder: &Path,
+    recipe: &Path,
+    stages: impl Iterator<Item = (&'a Stage, &'a Table)>,
+) -> Result<()> {
+    let recipe = recipe.display().to_string();
+    let all = stages.flat_map(|(stage, table)| named(stage, table)).chain([recipe]);
+    let found: BTreeSet<String> = all.filter(|name| goes_with(folder, Path::new(name))).collect();
+    if found.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<String> = found.into_iter().collect();
+    Err(Error::Checkpoint(format!(
+        "{} {} to the run in {} that --overwrite replaces, and would be gone before the new one reads it; choose another --out, or copy it elsewhere first",
+        found.join(", "),
+        if found.len() == 1 { "belongs" } else { "belong" },
+        folder.display()
+    )))
 }
 
 /// Refuses a stage that has begun with other files than there are now.

@@ -140,13 +140,19 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
     said.extend(notes.into_iter().filter(|_| !args.quiet));
     let mut seen = BTreeSet::new();
     said.retain(|told| seen.insert(told.clone()));
+    let folder = run_folder(args, first)?;
+    let kept = || {
+        let stages = trials.iter().flat_map(|ready| ready.stages.iter().zip(ready.trial.recipe.stages()));
+        let stages = stages.map(|(stage, of)| (stage, &of.table));
+        if args.overwrite { inputs::reads_none_of(&folder, &args.recipe, stages) } else { Ok(()) }
+    };
     if args.dry_run {
         let text = recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?;
-        let folder = run_folder(args, first)?;
         let opening = match recipe.sweeps() {
             true => trials::look(args, &trials, &folder, registry),
             false => places::look(&folder, places::mode(args), &text, &trials[0].trial.recipe.plan()),
         };
+        let opening = opening.and_then(|told| kept().map(|()| told));
         said.extend(opening.iter().flatten().cloned());
         let notes: String = said.iter().map(|told| format!("# note: {told}\n")).collect();
         let plan = plan::of_trials(&trials, registry, &hub, planned_ranks);
@@ -154,6 +160,7 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
         // The plan is of use also where the folder is another run's.
         return opening.map(|_| Ended::Done(Outcome::default()));
     }
+    kept()?;
     if let (1, Some(count @ 2..)) = (ranks.count(), devices.ranks) {
         return Ok(Ended::Needs(count));
     }
@@ -162,7 +169,6 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
     };
     let ranks = training.0.clone();
     said.iter().filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
-    let folder = run_folder(args, first)?;
     if recipe.sweeps() {
         trials::run(args, (&recipe, &trials), &folder, registry, hub, ranks)?;
         return Outcome::of(&folder).map(Ended::Done);

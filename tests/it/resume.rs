@@ -353,6 +353,35 @@ fn a_failed_start_leaves_what_was_there() {
     assert!(!program.out().join(".replaced").exists());
 }
 
+/// What a run reads cannot go with the one that it replaces; what is no part of that one stays.
+#[test]
+fn overwriting_takes_nothing_that_is_still_wanted() {
+    let program = two_stages();
+    program.train(&["-q"]).success();
+    let out = program.out();
+    let listed = || files(&out);
+    for file in ["notes.md", "thesis/t.tex"] {
+        let path = out.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "years").unwrap();
+    }
+    let before = listed();
+    let refused = |said: &str, named: &str| {
+        assert!(said.contains(&format!("{named} belongs to the run in ")), "{said}");
+        assert!(said.contains("choose another --out") && listed() == before, "{said}");
+    };
+    for more in ["--dry-run", "-q"] {
+        let own = ["--overwrite", more, "--set", "stage.rl.policy.model='out/rl-step-000006'"];
+        refused(&program.train(&own).code(2), "out/rl-step-000006");
+        refused(&program.train_into("out/recipe.toml", &out, &own[..2]).code(2), "out/recipe.toml");
+    }
+    program.train(&["-q", "--overwrite", "--set", "stage.rl.run.steps=1"]).success();
+    assert!(!out.join("rl-step-000006").exists() && out.join("rl-step-000001").exists());
+    for file in ["notes.md", "thesis/t.tex"] {
+        assert_eq!(fs::read_to_string(out.join(file)).unwrap(), "years");
+    }
+}
+
 #[test]
 fn weights_that_are_none_are_never_saved() {
     let program = two_stages();
