@@ -3,6 +3,7 @@
 //! Cells are text. Where a column holds a list or an object (`choices`, `messages`, …) a cell is JSON; where it holds a number, a number.
 //! An empty cell is no value.
 
+use super::json::Once;
 use super::jsonl::{LONGEST, open};
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
@@ -202,9 +203,15 @@ fn fields(
     for (name, cell) in names.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
         let is = |listed: &[&str]| listed.iter().any(|ours| renaming.theirs(ours) == name);
         let value = if is(&JSON) {
-            serde_json::from_str(cell).map_err(|error| {
-                format!("`{name}` holds JSON in a cell, such as [\"a\", \"b\"], and this is none: {error}")
-            })?
+            let Once(value) = serde_json::from_str(cell).map_err(|error| match error.is_data() {
+                true => format!("`{name}`: {error}"),
+                false => {
+                    format!(
+                        "`{name}` holds JSON in a cell, such as [\"a\", \"b\"], and this is none: {error}"
+                    )
+                }
+            })?;
+            value
         } else if is(&NUMBERS) {
             serde_json::from_str::<Value>(cell)
                 .ok()

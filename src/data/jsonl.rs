@@ -1,5 +1,6 @@
 //! JSON Lines: one object a line, blank lines skipped; or one array of objects. An object with a tree is as many rows as that has leaves.
 
+use super::json::Once;
 use super::pieces::Pieces;
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
@@ -136,7 +137,7 @@ fn object(bytes: &[u8], written: &[Numbers; 2]) -> std::result::Result<Map<Strin
         );
     }
     match serde_json::from_str(text) {
-        Ok(Value::Object(fields)) => {
+        Ok(Once(Value::Object(fields))) => {
             Ok(written.iter().fold(fields, |fields, numbers| numbers.as_written(fields, text)))
         }
         Ok(_) => Err("not a JSON object; every line is one, as {\"question\": …, \"answer\": …}".to_string()),
@@ -146,6 +147,9 @@ fn object(bytes: &[u8], written: &[Numbers; 2]) -> std::result::Result<Map<Strin
 
 /// What is not JSON, in words that say what to do.
 fn wrong(error: &serde_json::Error, text: &str) -> String {
+    if error.is_data() {
+        return format!("{}: one of its two values would be lost; take one out", without_line(error));
+    }
     // Where serde_json stops within the line, counted in bytes: behind the sign of a number that is none.
     let stopped = text.get(..error.column().saturating_sub(1)).unwrap_or_default();
     let before = stopped.strip_suffix('-').unwrap_or(stopped);
@@ -237,6 +241,14 @@ mod tests {
             ("{\n  \"a\": 1\n}\n", "1 problem in the data"),
             ("{\n  \"a\": 1\n}\n", "jq -c . old.json > new.jsonl"),
             (r#"{"a": "NaN" NaN}"#, "every line must be one whole object"),
+            (
+                r#"{"question": "a", "question": "b"}"#,
+                "rows.jsonl:1: the key \"question\" stands twice in one object at column 3",
+            ),
+            (
+                r#"{"messages": [{"role": "user", "content": "a", "content": "b"}]}"#,
+                "the key \"content\" stands twice",
+            ),
         ] {
             let (_, said) = rows("rows.jsonl", text.as_bytes());
             assert!(said.contains(words), "{text}: {said}");

@@ -11,6 +11,7 @@ pub mod given;
 mod gold;
 pub mod hub;
 mod jinja;
+mod json;
 pub mod jsonl;
 mod marked;
 pub mod numbered;
