@@ -104,8 +104,7 @@ impl Questions {
             match Prompted::of(example, tokenizer) {
                 Ok(prompted) if prompted.tokens.len() > limit => dropped.push(example.clone()),
                 Ok(prompted) => all.push(prompted),
-                Err(Error::Data(what)) => problems.example(example, what),
-                Err(other) => return Err(other),
+                Err(error) => problems.of(example, error)?,
             }
         }
         problems.into_result()?;
@@ -122,9 +121,15 @@ impl Questions {
     /// Leaves out the rows that do not fit, and gives them.
     pub fn leave_out(&mut self, fits: impl Fn(&Prompted) -> Result<bool>) -> Result<Vec<Prompted>> {
         let (mut kept, mut left) = (Vec::with_capacity(self.all.len()), Vec::new());
+        let mut problems = Problems::default();
         for row in std::mem::take(&mut self.all) {
-            if fits(&row)? { kept.push(row) } else { left.push(row) }
+            match fits(&row) {
+                Ok(true) => kept.push(row),
+                Ok(false) => left.push(row),
+                Err(error) => problems.of(&row.example, error)?,
+            }
         }
+        problems.into_result()?;
         self.all = kept;
         Ok(left)
     }

@@ -5,6 +5,13 @@ use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
+/// Columns of a row.
+const COLUMNS: usize = 10_000;
+/// Bytes of an answer.
+const ANSWER: usize = 1 << 20;
+/// Choices of a question.
+const CHOICES: usize = 10_000;
+
 /// A row and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -32,6 +39,34 @@ impl Row {
     /// `file:line`.
     pub fn place(&self) -> String {
         self.origin().to_string()
+    }
+
+    /// What of it is larger than any row needs, and takes its time again for every completion that is held against it.
+    ///
+    /// # Errors
+    /// What that is, and the most that there may be of it.
+    pub(super) fn check_size(&self) -> std::result::Result<(), String> {
+        let (columns, answer) = (self.fields.len(), self.fields.get("answer").and_then(Value::as_str));
+        if columns > COLUMNS {
+            return Err(format!(
+                "it has {columns} columns, and the most is {COLUMNS}; leave out what nothing reads"
+            ));
+        }
+        if let Some(answer) = answer.filter(|answer| answer.len() > ANSWER) {
+            return Err(format!(
+                "`answer` has {:.1} MB, and the most is {} MB; give the answer alone, or leave the row out",
+                answer.len() as f64 / f64::from(1 << 20),
+                ANSWER >> 20
+            ));
+        }
+        let choices = self.fields.get("choices");
+        let choices = choices.and_then(|choices| choices.as_array().or(choices["text"].as_array()));
+        match choices.map_or(0, Vec::len) {
+            ..=CHOICES => Ok(()),
+            count => Err(format!(
+                "`choices` has {count} of them, and the most is {CHOICES}; leave some out, or the row"
+            )),
+        }
     }
 
     /// The columns' names, for messages.
@@ -78,6 +113,18 @@ impl Problems {
             Some(origin) => self.line(&origin.file, origin.line, what),
             None => self.note(None, format!("{example}: {}", what.as_ref())),
         }
+    }
+
+    /// Notes what tokenising an example, or making a sequence of it, came to.
+    ///
+    /// # Errors
+    /// An error that is not of the data.
+    pub fn of(&mut self, example: &Example, error: Error) -> Result<()> {
+        let Error::Data(what) = error else { return Err(error) };
+        // Its place stands before each problem.
+        let place = format!("{example}: ");
+        self.example(example, what.strip_prefix(&place).unwrap_or(&what));
+        Ok(())
     }
 
     /// Notes what is wrong with no one row.
@@ -187,4 +234,66 @@ pub(super) fn size(value: &Value) -> usize {
         _ => 0,
     };
     inner + VALUE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn row(fields: Value) -> Row {
+        Row::made("rows", 1, fields.as_object().unwrap().clone())
+    }
+
+    #[test]
+    fn what_is_larger_than_any_row_needs_is_refused() {
+        let columns = |count: usize| -> Value {
+            Value::Object((0..count).map(|at| (format!("k{at}"), Value::Null)).collect())
+        };
+        let choices = |count: usize| vec!["x"; count];
+        for (fits, too_large, words) in [
+            (columns(10_000), columns(10_001), "it has 10001 columns, and the most is 10000"),
+            (
+                json!({"answer": "9".repeat(1 << 20)}),
+                json!({"answer": "9".repeat((1 << 20) + 1)}),
+                "`answer` has 1.0 MB, and the most is 1 MB",
+            ),
+            (json!({"choices": choices(10_000)}), json!({"choices": choices(10_001)}), "`choices` has 10001"),
+            (
+                json!({"choices": {"text": choices(10_000)}}),
+                json!({"choices": {"text": choices(10_001)}}),
+                "`choices` has 10001",
+            ),
+        ] {
+            row(fits).check_size().unwrap();
+            let said = row(too_large).check_size().unwrap_err();
+            assert!(said.contains(words), "{said}");
+        }
+        row(json!({"choices": "none"})).check_size().unwrap();
+    }
+
+    /// What tokenising says of many rows in the same words is one problem of all of them.
+    #[test]
+    fn errors_of_examples_are_gathered() {
+        let mut problems = Problems::default();
+        let example = |line: usize| Example {
+            origin: Some(Origin { file: "a.jsonl".into(), line }),
+            ..Example::text(format!("a:{line}"), "")
+        };
+        for line in 1..=12 {
+            let said = format!("{}: no turn", example(line));
+            problems.of(&example(line), Error::Data(said)).unwrap();
+        }
+        problems.of(&example(13), Error::Data("no tokens".into())).unwrap();
+        assert!(problems.of(&example(14), Error::Model("broken".into())).is_err());
+        let said = problems.into_result().unwrap_err().to_string();
+        let shown: Vec<String> = (2..=10).map(|line| format!("a.jsonl:{line}")).collect();
+        for part in [
+            "13 problems in the data; nothing was started".to_string(),
+            format!("a.jsonl:1: no turn (so too {} and 2 more)", shown.join(", ")),
+            "a.jsonl:13: no tokens".to_string(),
+        ] {
+            assert!(said.contains(&part), "{part}: {said}");
+        }
+    }
 }

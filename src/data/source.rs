@@ -53,8 +53,8 @@ impl Sources {
             };
             let mut read = reader(&file, stem, renaming, left, problems)?;
             read.retain_mut(|row| {
-                let recognized = dialects::recognize(&mut row.fields);
-                recognized.inspect_err(|what| problems.at(row, what)).is_ok()
+                let usable = row.check_size().and_then(|()| dialects::recognize(&mut row.fields));
+                usable.inspect_err(|what| problems.at(row, what)).is_ok()
             });
             rows.extend(read);
         }
