@@ -52,11 +52,24 @@ impl<'a> Lengths<'a> {
         self.prompt.tokens
     }
 
-    /// Whether what is learned of a row fits, as far as it is known before rollouts.
-    pub(super) fn fits(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<bool> {
-        // Of a pair neither is learned where the longer one does not fit.
+    /// Tokens of the longest sequence that is learned of a row, as far as it is known before rollouts.
+    pub(super) fn longest_learned(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Option<usize>> {
         let learned = self.stage.method.learned_of(tokenizer, row)?;
-        Ok(learned.iter().all(|learned| learned.sequence.tokens.len() <= self.learned.tokens))
+        Ok(learned.iter().map(|learned| learned.sequence.tokens.len()).max())
+    }
+
+    /// Whether what is learned of a row fits: of a pair neither is learned where the longer one does not.
+    pub(super) fn fits(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<bool> {
+        Ok(self.too_long(row.tokens.len(), self.longest_learned(tokenizer, row)?).is_none())
+    }
+
+    /// Why a row with a prompt of so many tokens, of which as many are learned, is left out.
+    pub(super) fn too_long(&self, prompt: usize, learned: Option<usize>) -> Option<TooLong> {
+        match learned {
+            _ if prompt > self.prompt.tokens => Some(TooLong::Prompt),
+            Some(learned) if learned > self.learned.tokens => Some(TooLong::Learned),
+            _ => None,
+        }
     }
 
     /// That `rows`, of so many, are too long.

@@ -93,15 +93,48 @@ fn all_turns_of_the_assistant_are_learned() {
     assert!((losses[0] - control[0]).abs() > 1e-3, "{} {}", losses[0], control[0]);
 }
 
+/// All rows that it is true of are counted, in one message.
 #[test]
 fn a_template_that_rewrites_earlier_turns_is_refused_before_anything_is_learned() {
     let program = Program::new(&recipe("rows.jsonl", ""));
     model(&program.out().parent().unwrap().join("model"), FORGETFUL);
-    program.write("rows.jsonl", &text(&[json!({"messages": conversation(&["a", "hm|b", "c", "d"])})]));
-    let said = program.train(&[]).code(2);
-    assert!(
-        said.contains("rows.jsonl:1 (example rows:1): the model's chat template writes turn 2 otherwise"),
-        "{said}"
-    );
-    assert!(!program.out().exists());
+    let row = |said: &str| json!({"messages": conversation(&["a", said, "c", "d"])});
+    program.write("rows.jsonl", &text(&[vec![row("hm|b"); 12], vec![row("b")]].concat()));
+    for arguments in [&["--dry-run"][..], &[]] {
+        let said = program.train(arguments).code(2);
+        for part in [
+            "12 problems in the data; nothing was started",
+            "rows.jsonl:1: the model's chat template writes turn 2 otherwise",
+            "(so too rows.jsonl:2, rows.jsonl:3, rows.jsonl:4",
+            "rows.jsonl:10 and 2 more)",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(!said.contains("rows.jsonl:13"), "{said}");
+        assert!(!program.out().exists());
+    }
+}
+
+/// However far behind a row stands, and with all of its turns.
+#[test]
+fn turns_that_a_template_leaves_out_are_counted_over_all_rows() {
+    let silent = TEMPLATE.replace("{% for m in messages %}", "{% for m in messages if m.role[0] in 'ua' %}");
+    let program = Program::new(&recipe("rows.jsonl", ""));
+    model(&program.out().parent().unwrap().join("model"), &silent);
+    let plain = json!({"messages": conversation(&["a", "b"])});
+    let told = |roles: &[&str]| {
+        let told = roles.iter().map(|role| json!({"role": role, "content": "RULE"}));
+        json!({"messages": told.chain(conversation(&["a", "b"])).collect::<Vec<_>>()})
+    };
+    let rows =
+        [vec![plain; 1000], vec![told(&["system"]); 3], vec![told(&["system", "developer"]); 2]].concat();
+    program.write("rows.jsonl", &text(&rows));
+    let said = program.train(&["--dry-run"]).success();
+    for (role, count, rows) in [
+        ("system", 5, "rows:1001, rows:1002, rows:1003 and 2 more"),
+        ("developer", 2, "rows:1004, rows:1005"),
+    ] {
+        let part = format!("does not write what the {role} turn of {count} of 1005 rows says: {rows}");
+        assert!(said.contains(&part), "{part}: {said}");
+    }
 }

@@ -334,6 +334,62 @@ fn what_rows_hold_and_do_not_teach_is_told() {
     assert!(!said("rows.jsonl").contains("`rationale`"));
 }
 
+/// A column that some of the rows write otherwise, or leave out, teaches the model to end without an answer.
+#[test]
+fn rows_without_an_answer_among_rows_with_one_are_told() {
+    let program = program();
+    let row = |answer: &str| format!("{{\"question\": \"q\", \"rationale\": \"so\"{answer}}}\n");
+    let rows = [row(", \"answer\": \"1\"").repeat(2), row(", \"Answer\": \"1\""), row(", \"answer\": null")];
+    // What ends its rationale with the answer has one.
+    program.write("open.jsonl", &(rows.concat() + &row("").replace("so", "so\\n#### 1")));
+    program.write("none.jsonl", &row("").repeat(2));
+    let set = |file: &str| format!("stage.first.data.train={file}");
+    let preview = ["preview", "--recipe", "recipe.toml", "--set", &set("open.jsonl")];
+    for said in [program.train(&["--dry-run", "--set", &set("open.jsonl")]), program.verb(&preview)] {
+        let said = said.success();
+        for part in [
+            "2 of 5 rows have no `answer`, and of them the rationale alone is learned, which ends without one: open:3, open:4",
+            "the column `Answer` of 1 of 5 rows is not read as `answer`, which it is called in others: open:3",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+    for file in ["none.jsonl", "rows.jsonl"] {
+        let said = program.train(&["--dry-run", "--set", &set(file)]).success();
+        assert!(!said.contains("no `answer`"), "{file}: {said}");
+    }
+}
+
+/// What rows lack of what a key names is said at the line of that key, and not of the rows.
+#[test]
+fn rows_that_do_not_fit_a_key_are_refused_at_its_line() {
+    for key in ["data.columns.question = \"nocol\"", "data.template.few_shot = 9"] {
+        let stages = STAGES.replace("name = \"second\"\n", &format!("name = \"second\"\n{key}\n"));
+        let program = of_stages(&stages);
+        let recipe = fs::read_to_string(program.out().with_file_name("recipe.toml")).unwrap();
+        let line = recipe.lines().position(|line| line == key).unwrap() + 1;
+        let said = program.train(&["--dry-run"]).code(2);
+        assert!(said.contains(&format!("recipe.toml:{line}: ")) && said.contains(key), "{key}: {said}");
+    }
+}
+
+/// A key twice, and what no row needs.
+#[test]
+fn rows_that_lose_a_value_or_take_forever_are_refused_by_line() {
+    let program = program();
+    let long = format!("{{\"question\": \"q\", \"answer\": \"{}\"}}\n", "9".repeat((1 << 20) + 1));
+    let twice = ROWS.replace("\"class\"", "\"answer\": \"2\", \"class\"");
+    program.write("odd.jsonl", &[ROWS, &twice, &long].concat());
+    let said = program.train(&["--dry-run", "--set", "stage.second.data.train=odd.jsonl"]).code(2);
+    for part in [
+        "2 problems in the data",
+        "odd.jsonl:2: the key \"answer\" stands twice in one object",
+        "odd.jsonl:3: `answer` has 1.0 MB, and the most is 1 MB",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 /// What has no effect, is left out or is not read is said in one line, with a count and examples.
 #[test]
 fn what_is_left_out_is_counted() {

@@ -8,6 +8,7 @@ mod models;
 mod preview;
 mod rows;
 mod taught;
+mod tokenized;
 
 pub use preview::{Preview, preview};
 
@@ -358,7 +359,7 @@ impl Looking<'_> {
         match data.look_at_shots(self.hub, self.seed) {
             Ok(()) => true,
             Err(error) => {
-                self.refuse(key, &error);
+                self.refuse_rows(key, &error);
                 false
             }
         }

@@ -1,7 +1,7 @@
 //! What a recipe's rows become: their texts and tokens, what is learned of them, how long they are, and what is left out.
 
 use super::models::{Models, Sought};
-use super::rows::{TOKENIZED, asked, too_long};
+use super::tokenized::Tokenized;
 use super::{Known, Looked, Ready, look};
 use crate::data::hub::Hub;
 use crate::data::{Example, Feedback, Prompt, Prompted, Split, Tokenizer};
@@ -113,24 +113,18 @@ impl Of<'_> {
             }
             return Ok(out);
         };
-        let questions: Vec<Prompted> =
-            rows.examples.iter().take(TOKENIZED).map(|row| asked(row, tokenizer)).collect::<Result<_>>()?;
         let lengths = Lengths::of(stage, shape.context());
-        for sentence in too_long(&lengths, &questions, count, split, tokenizer)? {
+        let tokenized = Tokenized::of(&rows, (split, true), &lengths, tokenizer)?;
+        for sentence in tokenized.too_long(&lengths)? {
             let _ = writeln!(out, "  {sentence}; left out");
         }
-        let mut sizes = Vec::new();
-        for question in &questions {
-            let learned = stage.method.learned_of(tokenizer, question)?;
-            let longest = learned.iter().map(|learned| learned.sequence.tokens.len()).max();
-            sizes.push(longest.filter(|_| split == Split::Train).unwrap_or(question.tokens.len()));
-        }
-        let whole =
-            split == Split::Train && questions.first().is_some_and(|first| self.learns(tokenizer, first));
+        let first = rows.examples.first().map(|row| Prompted::of(row, tokenizer)).transpose()?;
+        let whole = split == Split::Train && first.is_some_and(|first| self.learns(tokenizer, &first));
         let what = if whole { "tokens of prompt and completion" } else { "tokens of the prompt" };
-        out += &histogram(what, &sizes);
-        for (at, question) in questions.iter().take(asked_for.rows).enumerate() {
-            out += &format!("\n  {}. {}", at + 1, self.row(tokenizer, question, split, asked_for.tokens)?);
+        out += &histogram(what, &tokenized.lengths());
+        for (at, row) in rows.examples.iter().take(asked_for.rows).enumerate() {
+            let question = Prompted::of(row, tokenizer)?;
+            out += &format!("\n  {}. {}", at + 1, self.row(tokenizer, &question, split, asked_for.tokens)?);
         }
         Ok(out)
     }

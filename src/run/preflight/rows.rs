@@ -1,28 +1,27 @@
 //! The rows of a stage, looked at before it trains: whether they can be read, whether they have what is asked of them, and which are too long.
 
+use super::Looking;
+use super::found::of_kind;
 use super::models::Known;
-use super::{Looking, Rows};
+use super::tokenized::{Tokenized, called, each, looked_at};
 use crate::data::hub::Lack;
 use crate::data::row::some;
 use crate::data::turns::unread;
 use crate::data::{Data, Dataset, Example, Prompt, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::run::lengths::{Lengths, TooLong, none_is_left};
+use crate::run::lengths::Lengths;
 use crate::run::wants;
 use crate::statistics::mean;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Rows that are tokenised before the run; of more, the first so many.
-pub(super) const TOKENIZED: usize = 10_000;
-
 /// Rows that say how long rows are.
 const MEASURED: usize = 200;
 
 /// Rows of a task that are looked at.
-pub(super) const MADE: usize = 1000;
+const MADE: usize = 1000;
 
 impl Looking<'_> {
     pub(super) fn look_at_rows(&mut self, model: Option<&Rc<Known>>) {
@@ -41,20 +40,43 @@ impl Looking<'_> {
             self.look_at_what_is_taught(train);
         }
         if let Some(train) = &train {
-            let tokens = model.and_then(|model| self.mean_tokens(train, &model.tokenizer));
-            let count = train.examples.len();
-            let whole = self.stage.data.task.is_none() || count < MADE;
-            self.rows = Rows { count: whole.then_some(count), tokens, held_out: 0 };
+            self.rows.count = self.are_all(train).then_some(train.examples.len());
         }
         self.rows.held_out = held_out.as_ref().map_or(0, |rows| rows.examples.len());
         let Some(model) = model else { return };
-        for rows in [&train, &held_out].into_iter().flatten() {
-            self.look_at_what_a_template_drops(rows, &model.tokenizer);
-        }
         for (rows, split) in [(&train, Split::Train), (&held_out, Split::Eval)] {
             let Some(rows) = rows else { continue };
-            self.look_at_lengths(rows, split, model);
+            let whole = split == Split::Eval || self.are_all(rows);
+            // A template that refuses rows may take long over each.
+            if !self.look_at_lengths(rows, (split, whole), model) {
+                continue;
+            }
+            self.look_at_what_a_template_drops(rows, (split, whole), &model.tokenizer);
+            if split == Split::Train {
+                self.rows.tokens = self.mean_tokens(rows, &model.tokenizer);
+            }
         }
+    }
+
+    /// Whether these are all training rows, and not the first that a task makes.
+    pub(super) fn are_all(&self, train: &Dataset) -> bool {
+        self.stage.data.task.is_none() || train.examples.len() < MADE
+    }
+
+    /// Refuses what reading rows came to: at the first key of its section that the error names as it stands in the recipe, or else at `path`.
+    pub(super) fn refuse_rows(&mut self, path: &str, error: &Error) {
+        let (text, _) = of_kind(error);
+        let section = path.split('.').next().unwrap_or(path);
+        let is_key = |word: &&str| {
+            let mut keys = word.split('.');
+            let first = keys.next().filter(|first| *first == section);
+            let value = first.and_then(|first| self.table.table.get(first));
+            word.contains('.')
+                && value.and_then(|value| keys.try_fold(value, |value, key| value.get(key))).is_some()
+        };
+        let words = text.split(|c: char| !(c.is_alphanumeric() || "._-".contains(c)));
+        let key = words.map(|word| word.trim_matches('.')).find(is_key).unwrap_or(path);
+        self.refuse(key, error);
     }
 
     /// The rows of a split that need not wait for an earlier stage; none where some do, or where they cannot be read.
@@ -94,7 +116,7 @@ impl Looking<'_> {
         match self.loaded.load(&data, split, self.hub, self.seed) {
             Ok(rows) => Some(rows).filter(|_| !waits),
             Err(error) => {
-                self.refuse(if data.task.is_some() { "data.task" } else { &path }, &error);
+                self.refuse_rows(if data.task.is_some() { "data.task" } else { &path }, &error);
                 None
             }
         }
@@ -117,7 +139,7 @@ impl Looking<'_> {
     /// Tokens of a row as it is learned, or of its prompt, over some of them; none where they cannot be tokenised.
     fn mean_tokens(&self, rows: &Dataset, tokenizer: &Tokenizer) -> Option<f64> {
         let of = |row: &Arc<Example>| -> Result<f64> {
-            let question = asked(row, tokenizer)?;
+            let question = Prompted::of(row, tokenizer)?;
             let learned = self.stage.method.learned_of(tokenizer, &question)?;
             let all: usize = learned.iter().map(|learned| learned.sequence.tokens.len()).sum();
             Ok(if learned.is_empty() { question.tokens.len() } else { all } as f64)
@@ -141,7 +163,7 @@ impl Looking<'_> {
                 Some(rows)
             }
             Err(error) => {
-                self.refuse(&format!("loop.{}", stage.method.name()), &error);
+                self.refuse_rows(&format!("loop.{}", stage.method.name()), &error);
                 None
             }
         }
@@ -152,7 +174,7 @@ impl Looking<'_> {
             return;
         }
         let all: Vec<_> = self.rewards.iter().chain(&self.measures).collect();
-        let whole = self.stage.data.task.is_none() || train.is_none_or(|rows| rows.examples.len() < MADE);
+        let whole = train.is_none_or(|rows| self.are_all(rows));
         for misfit in wants::of_stage(self.stage, &all, train, held_out, whole) {
             self.refuse(&misfit.key, &Error::Data(misfit.sentence()));
         }
@@ -261,29 +283,36 @@ impl Looking<'_> {
     }
 
     /// Turns and variables that the model's chat template leaves out.
-    fn look_at_what_a_template_drops(&mut self, rows: &Dataset, tokenizer: &Tokenizer) {
-        let rows = || rows.examples.iter().map(|row| &**row).take(MADE);
-        unread(rows(), tokenizer).iter().for_each(|told| self.note(told));
+    fn look_at_what_a_template_drops(
+        &mut self,
+        rows: &Dataset,
+        (split, whole): (Split, bool),
+        tokenizer: &Tokenizer,
+    ) {
+        unread(rows.examples.iter().map(|row| &**row), tokenizer).iter().for_each(|told| self.note(told));
+        if !tokenizer.has_chat() {
+            return;
+        }
+        let looked_at = looked_at(&rows.examples);
+        let Ok(gone) = each(looked_at, |row| dropped(row, tokenizer)) else { return };
         let mut dropped: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
         let mut handed: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
-        for row in rows().filter(|_| tokenizer.has_chat()) {
-            let Prompt::Chat(turns) = &row.prompt else { continue };
-            row.variables.keys().for_each(|name| handed.entry(name).or_default().push(row));
-            let Ok(text) = tokenizer.conversation(turns, &row.variables, true) else { continue };
-            let gone = turns.iter().find(|turn| !text.text.contains(turn.content.trim()));
-            gone.into_iter().for_each(|turn| dropped.entry(&turn.role).or_default().push(row));
+        for (row, roles) in looked_at.iter().zip(gone) {
+            roles.into_iter().for_each(|role| dropped.entry(role).or_default().push(row));
+            let variables = row.variables.keys().filter(|_| matches!(row.prompt, Prompt::Chat(_)));
+            variables.for_each(|name| handed.entry(name).or_default().push(row));
         }
-        let count = rows().count();
+        let of = called(looked_at.len(), whole && looked_at.len() == rows.examples.len(), split);
         for (role, rows) in dropped {
             self.note(&format!(
-                "the model's chat template does not write what the {role} turn of {} of {count} rows says: {}",
+                "the model's chat template does not write what the {role} turn of {} of {of} says: {}",
                 rows.len(),
                 some(&rows)
             ));
         }
         for (name, rows) in handed.into_iter().filter(|(name, _)| !tokenizer.chat_asks(name)) {
             self.note(&format!(
-                "the model's chat template does not ask for `{name}`, which {} of {count} rows hand to it: {}",
+                "the model's chat template does not ask for `{name}`, which {} of {of} hand to it: {}",
                 rows.len(),
                 some(&rows)
             ));
@@ -313,14 +342,8 @@ impl Looking<'_> {
         }
     }
 
-    /// Prompts and what is learned of rows, tokenised: how many are too long.
-    fn look_at_lengths(&mut self, rows: &Dataset, split: Split, model: &Known) {
-        let questions: Result<Vec<Prompted>> =
-            rows.examples.iter().take(TOKENIZED).map(|row| asked(row, &model.tokenizer)).collect();
-        let lengths = Lengths::of(self.stage, model.shape.max_position_embeddings);
-        let found = questions.and_then(|questions| {
-            too_long(&lengths, &questions, rows.examples.len(), split, &model.tokenizer)
-        });
+    /// Prompts and what is learned of rows, tokenised: how many are too long. Whether all could be.
+    fn look_at_lengths(&mut self, rows: &Dataset, (split, whole): (Split, bool), model: &Known) -> bool {
         let most = self.stage.policy.sampling.max_new_tokens;
         let sampling = self.table.table.get("policy").and_then(|policy| policy.get("sampling"));
         let written = sampling.is_some_and(|sampling| sampling.get("max_new_tokens").is_some());
@@ -330,53 +353,31 @@ impl Looking<'_> {
                 model.shape.max_position_embeddings
             ));
         }
-        match found {
+        let path = format!("data.{}", split.key());
+        let lengths = Lengths::of(self.stage, model.shape.max_position_embeddings);
+        let tokenized = match Tokenized::of(rows, (split, whole), &lengths, &model.tokenizer) {
+            Ok(tokenized) => tokenized,
+            Err(error) => {
+                self.refuse_rows(&path, &error);
+                return false;
+            }
+        };
+        match tokenized.too_long(&lengths) {
             // The first stage of a run opens next, and says by itself which rows it leaves out.
             Ok(_) if self.table.index == 0 && split == Split::Train && self.fetches => {}
             Ok(sentences) => {
                 sentences.iter().for_each(|sentence| self.note(&format!("{sentence}; they are left out")));
             }
-            Err(error) => self.refuse(&format!("data.{}", split.key()), &error),
+            Err(error) => self.refuse_rows(&path, &error),
         }
+        true
     }
 }
 
-/// The row as a question.
-pub(super) fn asked(row: &Arc<Example>, tokenizer: &Tokenizer) -> Result<Prompted> {
-    Prompted::of(row, tokenizer).map_err(|error| match error {
-        Error::Data(what) => Error::Data(format!("{row}: {what}")),
-        other => other,
-    })
-}
-
-/// Which of `questions`, the first of `all` rows, are too long, a sentence for each reason.
-///
-/// # Errors
-/// Where none is left, and rows that cannot be tokenised.
-pub(super) fn too_long(
-    lengths: &Lengths,
-    questions: &[Prompted],
-    all: usize,
-    split: Split,
-    tokenizer: &Tokenizer,
-) -> Result<Vec<String>> {
-    let (mut prompts, mut learned) = (vec![], vec![]);
-    for question in questions {
-        if question.tokens.len() > lengths.longest_prompt() {
-            prompts.push(&*question.example);
-        } else if split == Split::Train && !lengths.fits(tokenizer, question)? {
-            learned.push(&*question.example);
-        }
-    }
-    let whole = all == questions.len();
-    let (count, held) = (questions.len(), if split == Split::Eval { "held-out " } else { "" });
-    let of = if whole { format!("{count} {held}rows") } else { format!("the first {count} {held}rows") };
-    let fitting = count - prompts.len() - learned.len();
-    let found = [(TooLong::Prompt, prompts), (TooLong::Learned, learned)];
-    let found = found.into_iter().filter(|(_, rows)| !rows.is_empty());
-    let sentences: Vec<String> = found.map(|(why, rows)| lengths.sentence(&rows, why, &of)).collect();
-    if fitting == 0 && whole && count > 0 {
-        return Err(Error::Data(none_is_left(&sentences)));
-    }
-    Ok(sentences)
+/// The roles of the turns of a row's prompt whose text its chat template does not write.
+fn dropped<'r>(row: &'r Example, tokenizer: &Tokenizer) -> BTreeSet<&'r str> {
+    let Prompt::Chat(turns) = &row.prompt else { return BTreeSet::new() };
+    let Ok(whole) = tokenizer.conversation(turns, &row.variables, true) else { return BTreeSet::new() };
+    let gone = turns.iter().filter(|turn| !whole.text.contains(turn.content.trim()));
+    gone.map(|turn| turn.role.as_str()).collect()
 }

@@ -1,10 +1,11 @@
 //! What the training rows of a stage teach, as far as its method can say before anything trains.
 
 use super::Looking;
-use super::rows::MADE;
+use super::tokenized::{called, each, looked_at};
 use crate::data::renaming::KNOWN;
 use crate::data::row::some;
-use crate::data::{Dataset, Example};
+use crate::data::{Dataset, Example, Split};
+use crate::rationale::answer::gold;
 use crate::reward::agrees;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -26,13 +27,14 @@ impl Looking<'_> {
         }
         self.look_at_spellings(&rows);
         let says = |row: &Example, name: &str| row.fields.get(name).is_some_and(|value| !is_nothing(value));
-        let bare = |row: &&Example| {
-            let whole = AS_IT_STANDS.iter().any(|name| says(row, name));
-            row.completion.is_some() && !whole && !says(row, "rationale")
-        };
         let needs = self.stage.needs();
-        let made = needs.trains && !needs.rollouts && self.stage.data.template.assistant.is_none();
-        let bare: Vec<&Example> = rows.iter().copied().filter(|row| made && bare(row)).collect();
+        // Their completion is made of rationale and answer.
+        let is_made = needs.trains && !needs.rollouts && self.stage.data.template.assistant.is_none();
+        let made = |row: &&Example| {
+            is_made && row.completion.is_some() && !AS_IT_STANDS.iter().any(|name| says(row, name))
+        };
+        let made: Vec<&Example> = rows.iter().copied().filter(made).collect();
+        let bare: Vec<&Example> = made.iter().copied().filter(|row| !says(row, "rationale")).collect();
         if !bare.is_empty() && rows.iter().any(|row| says(row, "rationale")) {
             self.note(&format!(
                 "{} of {} rows have no `rationale`, and of them the answer alone is learned: {}",
@@ -41,19 +43,44 @@ impl Looking<'_> {
                 some(&bare)
             ));
         }
+        // A rationale may end with it.
+        let open = |row: &&Example| {
+            let ends = |text: &String| gold(text).is_some_and(|answer| answer != text.trim());
+            row.answer.is_none() && !row.completion.as_ref().is_some_and(ends)
+        };
+        let open: Vec<&Example> = made.iter().copied().filter(open).collect();
+        if !open.is_empty() && made.iter().any(|row| row.answer.is_some()) {
+            self.note(&format!(
+                "{} of {} rows have no `answer`, and of them the rationale alone is learned, which ends without one: {}",
+                open.len(),
+                rows.len(),
+                some(&open)
+            ));
+        }
     }
 
     /// Columns that would be read if their names were written as they are known.
     fn look_at_spellings(&mut self, rows: &[&Example]) {
         let columns = &self.stage.data.columns;
         let named: BTreeSet<&str> =
-            rows.iter().take(MADE).flat_map(|row| row.fields.keys().map(String::as_str)).collect();
+            rows.iter().flat_map(|row| row.fields.keys().map(String::as_str)).collect();
         for name in &named {
             let known = KNOWN.iter().find(|known| **known != *name && known.eq_ignore_ascii_case(name));
-            let unread = |known: &&&str| !named.contains(**known) && columns.get(**known).is_none();
-            if let Some(known) = known.filter(unread) {
+            let Some(known) = known.filter(|known| columns.get(**known).is_none()) else { continue };
+            if !named.contains(known) {
                 self.note(&format!(
                     "the column `{name}` is not read as `{known}`; data.columns.{known} = {name:?} would"
+                ));
+                continue;
+            }
+            let has = |row: &&Example| row.fields.contains_key(*name) && !row.fields.contains_key(*known);
+            let strays: Vec<&Example> = rows.iter().copied().filter(has).collect();
+            if !strays.is_empty() {
+                self.note(&format!(
+                    "the column `{name}` of {} of {} rows is not read as `{known}`, which it is called in others: {}; call it so there too",
+                    strays.len(),
+                    rows.len(),
+                    some(&strays)
                 ));
             }
         }
@@ -65,21 +92,24 @@ impl Looking<'_> {
             return;
         }
         let format = &self.stage.data.format;
-        let unread = |row: &&Example| {
+        let is_unread = |row: &Example| {
             let Some(text) = &row.completion else { return false };
             let said = format.parse(text).map(|rationale| text[rationale.answer].to_owned());
             agrees(row, said.as_deref()) == Some(false)
         };
-        let (all, rows) = (rows.examples.len(), rows.examples.iter().map(|row| &**row).take(MADE));
-        let unread: Vec<&Example> = rows.filter(unread).collect();
+        let looked_at = looked_at(&rows.examples);
+        let Ok(found) = each(looked_at, |row| is_unread(row)) else { return };
+        let unread = looked_at.iter().zip(found).filter(|(_, is_unread)| *is_unread);
+        let unread: Vec<&Example> = unread.map(|(row, _)| &**row).collect();
+        let whole = looked_at.len() == rows.examples.len() && self.are_all(rows);
         if let Some(first) = unread.first() {
             let end: String = first.completion.iter().flat_map(|text| text.lines().last()).take(1).collect();
             let end: String = end.chars().take(80).collect();
             self.note(&format!(
-                "the completions of {} of {} rows are not read as their gold answer: {} (it ends in {end:?}); what is learned so, [eval] calls \
+                "the completions of {} of {} are not read as their gold answer: {} (it ends in {end:?}); what is learned so, [eval] calls \
                  wrong; see data.format.answer, or write data.template.assistant = \"#### {{{{ answer }}}}\"",
                 unread.len(),
-                all.min(MADE),
+                called(looked_at.len(), whole, Split::Train),
                 some(&unread)
             ));
         }
