@@ -79,17 +79,6 @@ impl ChatTemplate {
         template.is_ok_and(|template| template.undeclared_variables(false).contains(name))
     }
 
-    /// Whether this word stands in its text.
-    pub fn mentions(&self, word: &str) -> bool {
-        let ends = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || c == '_'));
-        self.environment.get_template(NAME).is_ok_and(|template| {
-            let source = template.source();
-            source.match_indices(word).any(|(at, found)| {
-                ends(source[..at].chars().next_back()) && ends(source[at + found.len()..].chars().next())
-            })
-        })
-    }
-
     /// The conversation as text; with `generate`, it ends where the assistant's next turn begins.
     pub fn render(&self, messages: &[Message], generate: bool) -> Result<String> {
         self.render_with(messages, &Map::new(), generate)

@@ -1,9 +1,11 @@
 //! A row's columns, typed: TRL's names (`prompt`, `completion`, `messages`, `text`, `chosen`, `rejected`, `label`) and
-//! ours (`id`, `question`, `rationale`, `answer`, `choices`, `completions`, `weight`, `margin`).
+//! ours (`id`, `question`, `system`, `rationale`, `answer`, `choices`, `completions`, `weight`, `margin`).
 
+use super::beside::{system, unseen};
 use super::choices;
 use super::conversation::{Roles, messages, up_to_learned};
 use super::preference::{self, Preference};
+use super::replies::{opens, say_something, split, take_turns};
 use super::row::Row;
 use super::{Message, Prompt};
 use regex::Regex;
@@ -18,6 +20,8 @@ pub struct Columns {
     pub id: String,
     /// `question`; never blank.
     pub question: Option<String>,
+    /// `system` or `system_prompt`, where the prompt is to be made of columns; in a conversation it is a turn.
+    pub system: Option<String>,
     /// `prompt`, or `messages` up to its last assistant turn, or the empty text where the row has only `text`.
     pub prompt: Option<Prompt>,
     /// The assistant's turns before the last but for those of `weight` 0, where the prompt is that of `messages`.
@@ -97,6 +101,12 @@ impl<'a> Reader<'a> {
 
 /// The columns of one row, or what is wrong with them.
 pub fn read(row: &Row, roles: &Roles) -> Read<Columns> {
+    if let Some(name) = unseen(&row.fields) {
+        return Err(format!(
+            "it has `{name}`, and only text can be learned here; leave the row out, or, where its text is enough, give the column a name \
+             that says nothing: data.columns.unused = {name:?}"
+        ));
+    }
     let mut columns = Columns {
         id: id(row)?,
         question: not_blank("question", text(row, "question")?)?,
@@ -120,7 +130,7 @@ pub fn read(row: &Row, roles: &Roles) -> Read<Columns> {
                 "it has `prompt` and `messages`, and the messages do not begin with the prompt; take one of the two out".to_string()
             );
         }
-        let (prompt, last) = split_conversation(up_to_learned(messages)?)?;
+        let (prompt, last) = split(up_to_learned(messages)?)?;
         if columns.prompt.is_none() && columns.completion.is_none() && last.is_some() {
             let learned = |turn: &Message| turn.role == "assistant" && turn.is_learned();
             let earlier = prompt.iter().enumerate().filter(|(_, turn)| learned(turn));
@@ -138,12 +148,14 @@ pub fn read(row: &Row, roles: &Roles) -> Read<Columns> {
             _ => {}
         }
     }
+    one_form(row, &columns)?;
     if let (None, None, Some(text)) =
         (&columns.prompt, &columns.question, not_blank("text", text(row, "text")?)?)
     {
         columns.prompt = Some(Prompt::Text(String::new()));
         columns.completion = columns.completion.or(Some(text));
     }
+    system(row, &mut columns)?;
     answer_and_choices(row, &mut columns)?;
     Ok(columns)
 }
@@ -173,7 +185,29 @@ fn prompt(row: &Row, roles: &Roles) -> Read<Option<Prompt>> {
     match row.fields.get("prompt") {
         None => Ok(None),
         Some(Value::String(_)) => Ok(not_blank("prompt", text(row, "prompt")?)?.map(Prompt::Text)),
-        Some(_) => Ok(messages(row, "prompt", roles)?.map(Prompt::Chat)),
+        Some(_) => {
+            let turns = messages(row, "prompt", roles)?;
+            if let Some(turns) = turns.as_ref().filter(|_| !row.is_traced()) {
+                take_turns("prompt", turns)?;
+                say_something("prompt", turns)?;
+            }
+            Ok(turns.map(Prompt::Chat))
+        }
+    }
+}
+
+/// A text as the prompt of messages would stand in front of them as it is, outside of the conversation.
+fn one_form(row: &Row, columns: &Columns) -> Read<()> {
+    let turns = match &columns.preference {
+        Some(preference) => preference.turns.is_some().then_some("`chosen` and `rejected` are messages"),
+        None => columns.reply.is_some().then_some("its `completion` is a message"),
+    };
+    match (&columns.prompt, turns) {
+        (Some(Prompt::Text(_)), Some(turns)) if !row.is_traced() => Err(format!(
+            "its `prompt` is a text, and {turns}; write both as messages or both as texts, or ask the prompt as a question: \
+             data.columns.question = \"prompt\""
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -192,50 +226,6 @@ fn completion(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
         _ => return Err("`completion` must be a text or exactly one message of role assistant".to_string()),
     }
     Ok(())
-}
-
-/// Whether a conversation begins with what a row has as its prompt, as UltraChat's rows do.
-fn opens(prompt: &Prompt, messages: &[Message]) -> bool {
-    let same = |(one, other): (&Message, &Message)| {
-        one.role == other.role && one.content.trim() == other.content.trim()
-    };
-    match prompt {
-        Prompt::Text(text) => messages
-            .iter()
-            .find(|turn| turn.role == "user")
-            .is_some_and(|turn| turn.content.trim() == text.trim()),
-        Prompt::Chat(turns) => turns.len() <= messages.len() && turns.iter().zip(messages).all(same),
-    }
-}
-
-/// A conversation's last assistant turn is the completion, everything before it the prompt.
-fn split_conversation(mut messages: Vec<Message>) -> Read<(Vec<Message>, Option<Message>)> {
-    let is_reply = |turn: &Message| turn.role == "assistant";
-    if let Some(at) = messages.windows(2).position(|turns| turns.iter().all(is_reply)) {
-        return Err(format!(
-            "turns {} and {} of `messages` are both the assistant's, and a template would write two replies to one question; make them \
-             one turn",
-            at + 1,
-            at + 2
-        ));
-    }
-    let says_nothing = |turn: &Message| {
-        is_reply(turn)
-            && turn.content.trim().is_empty()
-            && turn.tool_calls().is_none()
-            && turn.reasoning().is_none()
-    };
-    if let Some(at) = messages.iter().position(says_nothing) {
-        return Err(format!(
-            "turn {} of `messages` is the assistant's and says nothing; leave the row out",
-            at + 1
-        ));
-    }
-    let last = messages.pop_if(|last| is_reply(last));
-    if messages.is_empty() {
-        return Err("`messages` has no turn before the assistant's; a prompt needs one".to_string());
-    }
-    Ok((messages, last))
 }
 
 /// What TRL's rows have for the chat template; `tools` may be written as a text of JSON, as columns of tables are.

@@ -1,5 +1,6 @@
 //! Conversations: their turns, and how a row's list of messages is read as turns.
 
+use super::beside::unseen;
 use super::columns::{Read, kind};
 use super::row::Row;
 use crate::nearest::{did_you_mean, nearest};
@@ -42,12 +43,23 @@ impl Message {
     }
 
     /// Whether what stands in the turn under `name` is read here, whatever the chat template does.
-    pub(super) fn reads(&self, name: &str) -> bool {
+    fn reads(&self, name: &str) -> bool {
         let thought = || self.more.get(name).and_then(Value::as_str).map(str::trim);
-        [WEIGHT, "tool_calls"].contains(&name)
-            || REASONING.contains(&name)
-            || (THOUGHTS.contains(&name)
-                && thought().is_some_and(|text| self.reasoning().map(str::trim) == Some(text)))
+        let same = || thought().is_some_and(|text| self.reasoning().map(str::trim) == Some(text));
+        self.role == "assistant" && is_assistants(name) && (!THOUGHTS.contains(&name) || same())
+    }
+
+    /// The keys under which it says something that is not read here.
+    pub(super) fn unread(&self) -> impl Iterator<Item = &str> {
+        let says = |value: &Value| match value {
+            Value::Null => false,
+            Value::String(text) => !text.trim().is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(items) => !items.is_empty(),
+            _ => true,
+        };
+        let keys = self.more.iter().filter(move |(name, value)| says(value) && !self.reads(name));
+        keys.map(|(name, _)| name.as_str())
     }
 
     /// What it says as one text, the reasoning in tags, as thinking models write it.
@@ -108,6 +120,11 @@ const THOUGHTS: [&str; 5] = ["thoughts", "thought", "rationale", "reasoning_text
 /// What OpenAI's rows call whether an assistant's turn is learned: 1 or 0.
 const WEIGHT: &str = "weight";
 
+/// Whether only a turn of the assistant's says something under this name.
+pub(super) fn is_assistants(name: &str) -> bool {
+    [WEIGHT, "tool_calls"].contains(&name) || REASONING.contains(&name) || THOUGHTS.contains(&name)
+}
+
 /// Roles that chat templates know.
 pub const ROLES: [&str; 7] = ["system", "user", "assistant", "tool", "developer", "function", "ipython"];
 
@@ -141,6 +158,9 @@ fn turn(value: &Value, roles: &Roles) -> Read<Message> {
     };
     let mut more: Map<String, Value> =
         turn.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    if let Some(name) = unseen(turn) {
+        return Err(format!("has `{name}`; only text can be learned here"));
+    }
     // ShareGPT's keys stand for the usual ones where these are absent.
     let mut take = |usual: &str, other: &str| more.shift_remove(usual).or_else(|| more.shift_remove(other));
     let (said_role, content) = (take("role", "from"), take("content", "value"));

@@ -10,9 +10,11 @@ const OURS: [&str; 8] =
 
 /// Gives a row of another program's columns those that are read here, where nothing of it is read otherwise:
 ///
-/// * ShareGPT: `conversations`, a list of turns (`from` and `value`), and perhaps `system`, becomes `messages`;
-/// * Alpaca: `instruction`, perhaps `input`, and `output` become `question` and `completion`; with turns before it (`history`) or a
-///   `system`, `messages`.
+/// * ShareGPT: `conversations`, a list of turns (`from` and `value`), becomes `messages`;
+/// * Alpaca: `instruction`, perhaps `input`, and `output` become `question` and `completion`; with turns before it (`history`),
+///   `messages`.
+///
+/// A `system` beside them is read as beside any question or conversation.
 ///
 /// # Errors
 /// An `input` or a `history` that is none, and would be lost.
@@ -21,18 +23,15 @@ pub fn recognize(fields: &mut Map<String, Value>) -> Result<(), String> {
         return Ok(());
     }
     if fields.get("conversations").is_some_and(is_conversation) {
-        let mut turns = system(fields);
-        if let Some(Value::Array(said)) = fields.shift_remove("conversations") {
-            turns.extend(said);
-        }
-        fields.insert("messages".into(), Value::Array(turns));
+        let said = fields.shift_remove("conversations");
+        fields.extend(said.map(|said| ("messages".to_string(), said)));
         return Ok(());
     }
     let has_text = |fields: &Map<String, Value>, name: &str| fields.get(name).is_some_and(Value::is_string);
     if !has_text(fields, "instruction") || !(has_text(fields, "output") || has_text(fields, "answer")) {
         return Ok(());
     }
-    let earlier = history(fields)?;
+    let mut turns = history(fields)?;
     if let Some(input) = fields.get("input").filter(|input| !input.is_string()) {
         return Err(format!("`input` beside `instruction` must be a text, not {}", kind(input)));
     }
@@ -43,8 +42,6 @@ pub fn recognize(fields: &mut Map<String, Value>) -> Result<(), String> {
     let (instruction, input) = (take(fields, "instruction"), take(fields, "input"));
     let question = if input.trim().is_empty() { instruction } else { format!("{instruction}\n\n{input}") };
     let output = fields.shift_remove("output");
-    let mut turns = system(fields);
-    turns.extend(earlier);
     if turns.is_empty() {
         fields.insert("question".into(), question.into());
         fields.extend(output.map(|output| ("completion".to_string(), output)));
@@ -76,18 +73,6 @@ fn history(fields: &mut Map<String, Value>) -> Result<Vec<Value>, String> {
 fn is_conversation(turns: &Value) -> bool {
     let is_turn = |turn: &Value| turn.get("from").is_some() || turn.get("role").is_some();
     turns.as_array().is_some_and(|turns| turns.first().is_some_and(is_turn))
-}
-
-/// The turn that says what a `system` column says.
-fn system(fields: &mut Map<String, Value>) -> Vec<Value> {
-    match fields.get("system") {
-        Some(Value::String(text)) if !text.trim().is_empty() => {
-            let turn = json!({"role": "system", "content": text});
-            fields.shift_remove("system");
-            vec![turn]
-        }
-        _ => vec![],
-    }
 }
 
 /// What datasets call the question, and the completion.
@@ -122,9 +107,6 @@ mod tests {
     fn a_conversation_of_sharegpt_is_one() {
         let turns = json!([{"from": "human", "value": "1+1"}, {"from": "gpt", "value": "2"}]);
         assert_eq!(read(json!({"id": "a", "conversations": turns})), json!({"id": "a", "messages": turns}));
-        let with_system = read(json!({"conversations": turns, "system": "Be brief."}));
-        assert_eq!(with_system["messages"][0], json!({"role": "system", "content": "Be brief."}));
-        assert_eq!(with_system["messages"].as_array().unwrap().len(), 3);
         // A column that only happens to be called so.
         let other = json!({"conversations": 3, "question": "?"});
         assert_eq!(read(other.clone()), other);
@@ -136,12 +118,10 @@ mod tests {
         assert_eq!(read(plain), json!({"question": "Add.", "completion": "2"}));
         let with_input = json!({"instruction": "Add.", "input": "1+1", "output": "2", "source": "x"});
         assert_eq!(read(with_input), json!({"source": "x", "question": "Add.\n\n1+1", "completion": "2"}));
-        let told = read(
-            json!({"instruction": "And 2+2?", "output": "4", "system": "Be brief.", "history": [["1+1?", "2"]]}),
-        );
+        let told = read(json!({"instruction": "And 2+2?", "output": "4", "history": [["1+1?", "2"]]}));
         let roles: Vec<&str> =
             told["messages"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
-        assert_eq!(roles, ["system", "user", "assistant", "user", "assistant"]);
+        assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
         // A row that says itself what is asked is left alone.
         let own = json!({"question": "?", "instruction": "Be kind.", "output": "x"});
         assert_eq!(read(own.clone()), own);

@@ -1,5 +1,6 @@
 //! Examples: the rows of a dataset as the rest of the engine sees them, from `[data]`'s files, hub or task.
 
+mod beside;
 pub mod chat;
 mod choices;
 pub mod columns;
@@ -21,6 +22,7 @@ mod pieces;
 pub mod preference;
 pub mod questions;
 pub mod renaming;
+mod replies;
 pub mod residual;
 pub mod row;
 pub mod rubrics;
@@ -34,7 +36,7 @@ pub mod tokenizer;
 pub mod turns;
 mod typed;
 pub mod unfilled;
-mod uses;
+pub mod uses;
 pub mod tree;
 
 pub use conversation::{Message, Prompt, THINKING};
@@ -185,7 +187,7 @@ impl Data {
         }
         let near = nearest(ours, KNOWN)?;
         let message = format!("rows are read by no column of the name `{ours}`; did you mean `{near}`?");
-        let remedy = "known: id, question, prompt, messages, text, completion, completions, rationale, answer, choices, \
+        let remedy = "known: id, question, system, prompt, messages, text, completion, completions, rationale, answer, choices, \
             chosen, rejected, label, weight, margin and what loops read; a template, a reward or `eval.by` names a column \
             as the files do";
         Some(Misfit::new(format!("columns.{ours}"), message, remedy))

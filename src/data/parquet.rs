@@ -4,6 +4,7 @@ mod contents;
 mod pages;
 mod thrift;
 
+use super::beside::UNSEEN;
 use super::renaming::{KNOWN, Renaming};
 use super::row::{Problems, Row, size};
 use crate::error::{Error, Result, quietly};
@@ -96,6 +97,8 @@ fn fields(record: &Record, known: &dyn Fn(&str) -> bool) -> std::result::Result<
     for (name, field) in record.get_column_iter() {
         match value(name, field) {
             Ok(value) => drop(fields.insert(name.clone(), value)),
+            // Said to be there, for who refuses it.
+            Err(_) if UNSEEN.contains(&name.as_str()) => drop(fields.insert(name.clone(), "bytes".into())),
             Err(what) if known(name) => return Err(what),
             Err(_) => {}
         }

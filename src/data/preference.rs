@@ -2,6 +2,7 @@
 
 use super::columns::{Columns, Read, kind, text};
 use super::conversation::{Roles, messages};
+use super::replies::{opens, say_something, take_turns};
 use super::row::Row;
 use super::{FeedbackCompletion, Message, Prompt};
 use serde_json::Value;
@@ -32,7 +33,7 @@ impl Preference {
 }
 
 /// Reads `chosen` and `rejected`, each a text or a conversation that ends with an assistant's turn. Where a conversation has
-/// turns before it, the turns that both begin with are the prompt (TRL's implicit prompt).
+/// turns before it, the turns that both begin with are the prompt (TRL's implicit prompt), and a prompt beside them is what they begin with.
 pub fn read(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
     let mut turns = None;
     let [chosen, rejected] = match (row.fields.get("chosen"), row.fields.get("rejected")) {
@@ -71,6 +72,7 @@ pub fn read(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
 fn conversations(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<[Message; 2]> {
     let [mut chosen, mut rejected] =
         [messages(row, "chosen", roles)?, messages(row, "rejected", roles)?].map(Option::unwrap_or_default);
+    take_turns("chosen", &chosen)?;
     let apart =
         "`chosen` and `rejected` must be the same conversation but for the assistant's turn at the end";
     let (Some(better), Some(worse)) = (chosen.pop(), rejected.pop()) else { return Err(apart.to_string()) };
@@ -85,8 +87,18 @@ fn conversations(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<[Messa
             name.0
         ));
     }
-    if !chosen.is_empty() {
-        columns.prompt = Some(Prompt::Chat(chosen));
+    say_something("chosen", &chosen)?;
+    match &columns.prompt {
+        _ if chosen.is_empty() => {}
+        // It was made of the turns before.
+        Some(_) if row.is_traced() => {}
+        Some(prompt) if !opens(prompt, &chosen) => {
+            return Err(
+                "it has `prompt`, and `chosen` and `rejected` do not begin with it; take the prompt or those turns out"
+                    .to_string(),
+            );
+        }
+        _ => columns.prompt = Some(Prompt::Chat(chosen)),
     }
     Ok([better, worse])
 }

@@ -7,9 +7,11 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every column that something here reads by its name.
-pub const KNOWN: [&str; 41] = [
+pub const KNOWN: [&str; 43] = [
     "id",
     "question",
+    "system",
+    "system_prompt",
     "prompt",
     "messages",
     "text",

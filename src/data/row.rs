@@ -11,6 +11,8 @@ const COLUMNS: usize = 10_000;
 const ANSWER: usize = 1 << 20;
 /// Choices of a question.
 const CHOICES: usize = 10_000;
+/// A column that traces have beside their prompt.
+pub(super) const TRACED: &str = "prompt_ids";
 
 /// A row and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +31,11 @@ impl Row {
     /// Row `line` (from 1) of what the program makes under `name`.
     pub fn made(name: &str, line: usize, fields: Map<String, Value>) -> Self {
         Self { file: name.into(), stem: name.into(), line, fields }
+    }
+
+    /// Whether it is a trace, which has the prompt that was made of its other columns.
+    pub fn is_traced(&self) -> bool {
+        self.fields.contains_key(TRACED)
     }
 
     /// Where it stands.

@@ -5,13 +5,13 @@
 //! columns that names a special token. Ready-made prompts and completions are their own templates.
 
 use super::Example;
+use super::row::TRACED;
 use regex::Regex;
 use serde_json::Value;
 use std::ops::Range;
 
-/// The column of a ready-made prompt, and one that traces have beside theirs, which a template made.
+/// The column of a ready-made prompt; that of a trace was made by a template.
 const PROMPT: &str = "prompt";
-const TRACED: &str = "prompt_ids";
 
 /// Columns of ready-made completions.
 const COMPLETIONS: [&str; 2] = ["completion", "text"];

@@ -2,6 +2,7 @@
 
 pub use super::jinja::{Condition, Jinja, values};
 
+use super::beside::SYSTEM;
 use super::columns::{self, Columns, letter};
 use super::conversation::Roles;
 use super::jinja::bounded::told;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Template {
-    /// The system turn, or the first block of a plain-text prompt.
+    /// The system turn, or the first block of a plain-text prompt, of rows that bring no `system`; `{{ system }}` is theirs.
     pub system: Option<Jinja>,
     /// The user turn. Left at its default, a question's `choices` follow it on lines of their own: `(A) …`.
     pub user: Jinja,
@@ -131,7 +132,8 @@ pub struct Writer<'a> {
     shots: Vec<Solved>,
     seed: u64,
     variables: Arc<Map<String, Value>>,
-    rows: usize,
+    /// Whether one of the texts is written over a row's own system turn.
+    places_system: bool,
     uses: Uses,
 }
 
@@ -139,7 +141,8 @@ impl<'a> Writer<'a> {
     /// Renders the solved rows among `candidates`, of the first ones one more than is shown, so that a row never shows itself; `seed` draws.
     pub fn new(template: &'a Template, candidates: &[Row], seed: u64) -> Rendered<Self> {
         let (variables, uses) = (Arc::new(template.variables.clone()), Uses::default());
-        let mut writer = Self { template, shots: Vec::new(), seed, variables, rows: 0, uses };
+        let places_system = SYSTEM.iter().any(|name| template.names(name));
+        let mut writer = Self { template, shots: Vec::new(), seed, variables, places_system, uses };
         if template.few_shot > 0 {
             let candidates = candidates.iter().take(template.few_shot_pick.enough(template.few_shot));
             writer.shots = candidates.map(|row| writer.shot(row)).collect::<Rendered<_>>()?;
@@ -150,7 +153,8 @@ impl<'a> Writer<'a> {
     /// The example of one row, or what is wrong with it.
     pub fn example(&mut self, row: &Row, columns: Columns, index: usize) -> Rendered<Example> {
         let fields = fields(row, &columns);
-        self.count(row, &columns);
+        let own_system = self.own_system(&columns).is_some();
+        self.uses.add(self.template, row, &columns, own_system);
         let (prompt, shots) = match &columns.prompt {
             Some(prompt) => (prompt.clone(), vec![]),
             None => self.prompt(row, &columns, &fields)?,
@@ -194,21 +198,12 @@ impl<'a> Writer<'a> {
 
     /// Keys that some or all of the rows so far have not used.
     pub fn idle(&self) -> Vec<String> {
-        self.template.idle(self.rows, &self.uses)
+        self.template.idle(&self.uses)
     }
 
-    fn count(&mut self, row: &Row, columns: &Columns) {
-        self.rows += 1;
-        match columns.prompt {
-            None => self.uses.prompts += 1,
-            Some(_) if self.uses.own_prompt.is_none() => self.uses.own_prompt = Some(row.place()),
-            Some(_) => {}
-        }
-        match columns.completion {
-            None => self.uses.completions += 1,
-            Some(_) if self.uses.own_completion.is_none() => self.uses.own_completion = Some(row.place()),
-            Some(_) => {}
-        }
+    /// The system turn that the row brings, where no text says where it goes.
+    fn own_system<'c>(&self, columns: &'c Columns) -> Option<&'c String> {
+        columns.system.as_ref().filter(|_| !self.places_system)
     }
 
     fn prompt(
@@ -217,8 +212,10 @@ impl<'a> Writer<'a> {
         columns: &Columns,
         fields: &Map<String, Value>,
     ) -> Rendered<(Prompt, Vec<Arc<Shot>>)> {
-        let system = self.template.system.as_ref();
-        let system = system.map(|text| render("system", text, row, fields)).transpose()?;
+        let system = match (self.own_system(columns), &self.template.system) {
+            (Some(own), _) => Some(own.clone()),
+            (None, text) => text.as_ref().map(|text| render("system", text, row, fields)).transpose()?,
+        };
         let user = self.user(row, columns, fields)?;
         let shots = self.shots_for(row, &user)?;
         let begin = self.begin(row, fields)?;

@@ -107,11 +107,6 @@ impl Tokenizer {
         self.chat.as_ref().is_some_and(|chat| chat.asks(name))
     }
 
-    /// Whether the chat template has this word in it, where there is one.
-    pub fn chat_mentions(&self, word: &str) -> bool {
-        self.chat.as_ref().is_some_and(|chat| chat.mentions(word))
-    }
-
     /// The end-of-sequence token's id.
     pub fn eos(&self) -> u32 {
         self.eos

@@ -1,6 +1,6 @@
 //! Where the assistant's turns stand in a conversation's tokens, so that supervised training can learn all of them.
 
-use super::conversation::REASONING;
+use super::conversation::{REASONING, is_assistants};
 use super::row::some;
 use super::tokenizer::Reply;
 use super::{Example, Feedback, Message, Prompt, THINKING, Tokenizer};
@@ -68,7 +68,7 @@ pub fn learned_turns(tokenizer: &Tokenizer, example: &Example) -> Result<Vec<Ran
 /// completion as it stands.
 ///
 /// # Errors
-/// [`Error::Data`] where the template leaves out calls of tools.
+/// [`Error::Data`] where the template leaves out calls of tools, or the prompt ends with a turn that they cannot go on in.
 pub fn reply(tokenizer: &Tokenizer, example: &Example) -> Result<Option<Reply>> {
     match &example.reply {
         Some(turn) => written(tokenizer, example, turn),
@@ -82,10 +82,7 @@ pub fn reply(tokenizer: &Tokenizer, example: &Example) -> Result<Option<Reply>> 
 /// # Errors
 /// [`Error::Data`] where the template refuses a turn.
 pub fn compared(tokenizer: &Tokenizer, example: &Example) -> Result<Option<Example>> {
-    let Prompt::Chat(prompt) = &example.prompt else { return Ok(None) };
-    // What goes on in a turn that stands there already is no turn.
-    let begun = prompt.last().is_some_and(|last| last.role == "assistant");
-    let Some(mut feedback) = example.feedback.clone().filter(|_| !begun) else { return Ok(None) };
+    let Some(mut feedback) = example.feedback.clone() else { return Ok(None) };
     let mut changed = false;
     for completion in feedback.completions_mut() {
         // What is labelled is the row's own completion.
@@ -98,11 +95,22 @@ pub fn compared(tokenizer: &Tokenizer, example: &Example) -> Result<Option<Examp
     Ok(changed.then(|| Example { feedback: Some(feedback), ..example.clone() }))
 }
 
-/// A turn behind an example's prompt as the chat template writes it, where it writes all of it.
+/// A turn behind an example's prompt as the chat template writes it, where it writes all of it; none where it is its text, as what goes
+/// on in a turn of the assistant's that the prompt has begun.
 fn written(tokenizer: &Tokenizer, example: &Example, turn: &Message) -> Result<Option<Reply>> {
     let Prompt::Chat(prompt) = &example.prompt else { return Ok(None) };
     if !tokenizer.has_chat() {
         return Ok(None);
+    }
+    if prompt.last().is_some_and(|last| last.role == "assistant") {
+        return match turn.tool_calls() {
+            None => Ok(None),
+            Some(_) => Err(Error::Data(
+                "its prompt ends with a turn of the assistant's that the completion goes on with as text, and the completion calls \
+                 tools; make them one turn"
+                    .to_string(),
+            )),
+        };
     }
     let written = tokenizer.reply(prompt, turn, &example.variables)?;
     let whole =
@@ -164,28 +172,52 @@ pub fn thinking_once(tokenizer: &Tokenizer, example: &Example) -> Result<Option<
     Ok(Some(example))
 }
 
-/// Keys of the assistant's turns that neither this program nor the chat template reads, a sentence each.
+/// Rows that are written with a key and without it, to see whether the chat template reads it.
+const TRIED: usize = 20;
+
+/// Keys of turns that neither this program nor the chat template reads, a sentence each.
 pub fn unread<'a>(rows: impl IntoIterator<Item = &'a Example>, tokenizer: &Tokenizer) -> Vec<String> {
-    let (mut count, mut found) = (0, BTreeMap::<&str, Vec<&Example>>::new());
+    let (mut count, mut found) = (0, BTreeMap::<(&str, &str), Vec<&Example>>::new());
     for row in rows.into_iter().filter(|_| tokenizer.has_chat()) {
         count += 1;
-        let prompt = if let Prompt::Chat(turns) = &row.prompt { turns.as_slice() } else { &[] };
-        let turns = prompt.iter().filter(|turn| turn.role == "assistant").chain(row.reply.as_deref());
-        let keys = turns.flat_map(|turn| turn.more.keys().filter(move |name| !turn.reads(name)));
-        for name in keys.map(String::as_str).collect::<BTreeSet<_>>() {
-            found.entry(name).or_default().push(row);
+        let keys = turns(row).flat_map(|turn| turn.unread().map(|name| (turn.role.as_str(), name)));
+        for key in keys.collect::<BTreeSet<_>>() {
+            found.entry(key).or_default().push(row);
         }
     }
-    let told = |(name, rows): (&str, Vec<&Example>)| {
+    found.retain(|key, rows| !rows.iter().take(TRIED).any(|row| is_written(tokenizer, row, *key)));
+    let told = |((role, name), rows): ((&str, &str), Vec<&Example>)| {
+        let hint = match role {
+            "assistant" => format!("; what a turn thinks is read as `{}`", REASONING[0]),
+            _ if is_assistants(name) => "; it says something of the assistant's turns alone".to_string(),
+            _ => String::new(),
+        };
         format!(
-            "`{name}` of the assistant's turns is read by nothing, not by the model's chat template either, and {} of {count} rows have it: \
-             {}; what a turn thinks is read as `{}`",
+            "`{name}` of the {role}'s turns is read by nothing, not by the model's chat template either, and {} of {count} rows have it: \
+             {}{hint}",
             rows.len(),
-            some(&rows),
-            REASONING[0]
+            some(&rows)
         )
     };
-    found.into_iter().filter(|(name, _)| !tokenizer.chat_mentions(name)).map(told).collect()
+    found.into_iter().map(told).collect()
+}
+
+/// A row's turns, with the one that is its completion.
+fn turns(row: &Example) -> impl Iterator<Item = &Message> {
+    let prompt = if let Prompt::Chat(turns) = &row.prompt { turns.as_slice() } else { &[] };
+    prompt.iter().chain(row.reply.as_deref())
+}
+
+/// Whether the chat template writes a row otherwise where turns of this role lack this key.
+fn is_written(tokenizer: &Tokenizer, row: &Example, (role, name): (&str, &str)) -> bool {
+    let text = |turns: &[Message]| tokenizer.conversation(turns, &row.variables, false).map(|said| said.text);
+    let whole: Vec<Message> = turns(row).cloned().collect();
+    let mut without = whole.clone();
+    for turn in without.iter_mut().filter(|turn| turn.role == role) {
+        turn.more.shift_remove(name);
+    }
+    // Without a key that it asks for, a template may refuse the conversation.
+    text(&whole).is_ok_and(|whole| text(&without).ok().as_ref() != Some(&whole))
 }
 
 /// What a turn has and leaves out as it is written.

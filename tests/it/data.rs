@@ -244,6 +244,9 @@ fn bytes_that_are_no_text_matter_where_they_are_read() {
         let said = load(name, settings).expect_err("it is read").to_string();
         assert!(said.contains(&format!("rows.parquet:1: `{name}` holds bytes that are not text")), "{said}");
     }
+    let said = load("image", "").expect_err("it is seen").to_string();
+    assert!(said.contains("rows.parquet:1: it has `image`, and only text can be learned here"), "{said}");
+    load("image", "columns.unused = 'image'").expect("its text is enough");
 }
 
 #[test]
@@ -391,8 +394,8 @@ fn preferences_are_read_in_trls_forms() {
     let rows = [
         r#"{"prompt":"p","chosen":"a","rejected":"b"}"#,
         r#"{"question":"q","chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}],"weight":0.5,"margin":2}"#,
-        // The prompt is implied by the turns that both begin with, and stands above a `prompt` column of plain text.
-        r#"{"prompt":"x","chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"b"}]}"#,
+        // The prompt is implied by the turns that both begin with; a `prompt` beside them is their question.
+        r#"{"prompt":"q","chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"b"}]}"#,
         r#"{"prompt":"p","completion":"c","label":false}"#,
         r#"{"prompt":"p","chosen":"a","rejected":"b","rationale":"since b is shorter"}"#,
         r#"{"prompt":"p","completion":"c","label":3}"#,
@@ -437,6 +440,18 @@ fn a_preference_that_is_none_is_refused_with_its_line() {
         (
             r#"{"chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"r"},{"role":"assistant","content":"b"}]}"#,
             "must be the same conversation but for",
+        ),
+        (
+            r#"{"prompt":"x","chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"b"}]}"#,
+            "`chosen` and `rejected` do not begin with it",
+        ),
+        (
+            r#"{"prompt":"q","chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}]}"#,
+            "its `prompt` is a text, and `chosen` and `rejected` are messages",
+        ),
+        (
+            r#"{"prompt":"q","completion":[{"role":"assistant","content":"a"}]}"#,
+            "its `prompt` is a text, and its `completion` is a message",
         ),
     ] {
         let said = refused(row, "");
@@ -753,6 +768,73 @@ fn turns_that_teach_nothing_or_two_things_are_refused() {
     let twice = refused(&row(&format!("{},{}", said("a"), said("b"))), "");
     assert!(twice.contains("turns 2 and 3") && twice.contains("make them one turn"), "{twice}");
     assert!(refused(&row(&said("")), "").contains("says nothing"));
+    // In a prompt too, and before the two that are compared.
+    let row =
+        |turns: &str| format!(r#"{{"prompt":[{{"role":"user","content":"q"}},{turns}],"completion":"c"}}"#);
+    let twice = refused(&row(&format!("{},{}", said("a"), said("b"))), "");
+    assert!(twice.contains("turns 2 and 3 of `prompt`"), "{twice}");
+    let empty = refused(&row(&said("")), "");
+    assert!(empty.contains("turn 2 of `prompt` is the assistant's and says nothing"), "{empty}");
+    let side = |last: &str| format!(r#"[{{"role":"user","content":"q"}},{},{}]"#, said("a"), said(last));
+    let twice = refused(&format!(r#"{{"chosen":{},"rejected":{}}}"#, side("b"), side("c")), "");
+    assert!(twice.contains("turns 2 and 3 of `chosen`"), "{twice}");
+}
+
+/// A turn that the prompt has begun is gone on with, in whatever form the completion comes and whatever is learned of it.
+#[test]
+fn a_completion_goes_on_in_the_turn_that_the_prompt_has_begun() {
+    let tokenizer = speaker(CHATML);
+    let message = |text: &str| format!(r#"[{{"role":"assistant","content":"{text}"}}]"#);
+    let prompted = |rest: &str| {
+        let begun = r#""prompt":[{"role":"user","content":"q"},{"role":"assistant","content":"begin "}]"#;
+        let row = load(&format!("{{{begun},{rest}}}"), "").expect("a row").examples.remove(0);
+        rationale::data::Prompted::of(&row, &tokenizer)
+    };
+    let expected = ["end".bytes().map(u32::from).collect::<Vec<_>>(), vec![257]].concat();
+    let (end, other) = (message("end"), message("other"));
+    for row in [r#""completion":"end""#, &format!(r#""completion":{end}"#)] {
+        let asked = prompted(row).expect("a question");
+        assert_eq!(tokenizer.decode(&asked.tokens), "@user\nq\n@assistant\nbegin ");
+        assert_eq!(asked.completion(&tokenizer, "end").expect("ids"), expected, "{row}");
+        assert_eq!(asked.example.completion.as_deref(), Some("end"), "{row}");
+    }
+    for row in [
+        format!(r#""completion":{end},"label":true"#),
+        format!(r#""chosen":{end},"rejected":{other}"#),
+        r#""chosen":"end","rejected":"other""#.to_string(),
+    ] {
+        let asked = prompted(&row).expect("a question");
+        let feedback = asked.example.feedback.as_ref().expect("a judgement");
+        assert_eq!(feedback.texts()[0], "end", "{row}");
+    }
+    let calls = r#""completion":[{"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{}}}]}]"#;
+    let said = prompted(calls).unwrap_err().to_string();
+    assert!(said.contains("the completion calls tools; make them one turn"), "{said}");
+}
+
+/// The system turn of a row's own column, where the prompt is made of a question.
+#[test]
+fn a_row_brings_its_system_turn() {
+    let row = r#"{"question":"q","answer":"a","system":"Be brief."}"#;
+    let prompt = |settings: &str| load(row, settings).expect("a row").examples[0].prompt.clone();
+    let turns = |said: &str| Prompt::Chat(vec![turn("system", said), turn("user", "q")]);
+    assert_eq!(prompt(""), turns("Be brief."));
+    assert_eq!(prompt("template.system = 'Be kind.'"), turns("Be brief."), "the row's own comes first");
+    assert_eq!(prompt("template.system = '{{ system }} Be kind.'"), turns("Be brief. Be kind."));
+    assert_eq!(prompt("template.user = '{{ system }} {{ question }}'"), user("Be brief. q"));
+    assert_eq!(prompt("template.chat = false"), Prompt::Text("Be brief.\n\nq".into()));
+    let named = load(&row.replace("system", "rules"), "columns.system = 'rules'").expect("a row");
+    assert_eq!(named.examples[0].prompt, turns("Be brief."));
+    let alpaca = r#"{"instruction":"q","output":"a","system_prompt":"Be brief.","history":[["x","y"]]}"#;
+    let Prompt::Chat(said) = load(alpaca, "").expect("a row").examples[0].prompt.clone() else {
+        panic!("turns")
+    };
+    let roles: Vec<&str> = said.iter().map(|turn| turn.role.as_str()).collect();
+    assert_eq!(roles, ["system", "user", "assistant", "user"]);
+    let seen = refused(r#"{"question":"<image>What?","answer":"a","images":["cat.png"]}"#, "");
+    assert!(seen.contains("rows.jsonl:1: it has `images`, and only text can be learned here"), "{seen}");
+    let unused = r#"{"question":"What?","answer":"a","images":["cat.png"]}"#;
+    load(unused, "columns.unused = 'images'").expect("its text is enough");
 }
 
 #[test]

@@ -215,13 +215,31 @@ fn keys_that_nothing_reads_are_named() {
         {"role": "user", "content": "2+3?", "mood": "calm"},
         {"role": "assistant", "content": "5", "reasoning_content": "hm", "weight": 1, "mood": "calm", "content_type": "a"},
     ]);
-    let row = row(&turns(said), false);
-    let told = unread([&row, &row], &tokenizer);
-    assert_eq!(told.len(), 2, "{told:?}");
+    let one = row(&turns(said), false);
+    let told = unread([&one, &one], &tokenizer);
+    assert_eq!(told.len(), 3, "{told:?}");
     assert!(told[0].starts_with("`content_type` of the assistant's turns is read by nothing"), "{told:?}");
     assert!(
         told[1].starts_with("`mood` of the assistant's turns")
-            && told[1].contains("2 of 2 rows have it: x, x"),
+            && told[1].contains("2 of 2 rows have it: x, x; what a turn thinks is read as"),
         "{told:?}"
     );
+    assert!(told[2].starts_with("`mood` of the user's turns") && told[2].ends_with(": x, x"), "{told:?}");
+    // What the template writes of the assistant's turns alone is lost in others; what says nothing is no loss.
+    let call = json!([{"type": "function", "function": {"name": "add", "arguments": {}}}]);
+    let said = json!([
+        {"role": "system", "content": "s", "name": "rules", "weight": 1},
+        {"role": "user", "content": "2+3?", "tool_calls": call, "reasoning_content": "hm", "annotations": []},
+        {"role": "assistant", "content": "", "tool_calls": call, "refusal": ""},
+    ]);
+    let told = unread([&row(&turns(said), false)], &tokenizer);
+    let keys: Vec<&str> = told.iter().map(|told| told.split(" is read by").next().unwrap()).collect();
+    let expected = [
+        "`name` of the system's turns",
+        "`weight` of the system's turns",
+        "`reasoning_content` of the user's turns",
+        "`tool_calls` of the user's turns",
+    ];
+    assert_eq!(keys, expected);
+    assert!(told[3].ends_with("x; it says something of the assistant's turns alone"), "{told:?}");
 }
