@@ -159,7 +159,7 @@ pub fn unread(rows: &[&Example], data: &Data, teaches: bool) -> Vec<String> {
         note(
             &|row| {
                 let chat = matches!(row.prompt, Prompt::Chat(_)) && !row.variables.contains_key("tools");
-                chat && says(row, "functions")
+                chat && row.fields.get("functions").is_some_and(is_list)
             },
             "functions",
             "is handed to no chat template; data.columns.tools = \"functions\" would hand it on".to_string(),
@@ -173,6 +173,15 @@ fn is_something(value: &Value) -> bool {
     match value {
         Value::String(text) => !text.trim().is_empty(),
         Value::Array(items) => !items.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether it is a list with something in it, or the JSON of one.
+fn is_list(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => !items.is_empty(),
+        Value::String(text) => serde_json::from_str::<Vec<Value>>(text).is_ok_and(|items| !items.is_empty()),
         _ => false,
     }
 }
@@ -264,13 +273,17 @@ mod tests {
         let placed = "template.user = '{{ reasoning }}{{ rationales }}{{ weight }}'";
         let left = told(placed, true);
         assert!(left.len() == 1 && left[0].starts_with("`solution` of 1 of 5 rows (a)"), "{left:?}");
-        let handed = |name: &str| {
+        let handed = |name: &str, said: Value| {
             let turns = Prompt::Chat(vec![super::super::Message::new("user", "q")]);
-            let fields = json!({name: [{"name": "f"}]}).as_object().unwrap().clone();
+            let fields = json!({name: said}).as_object().unwrap().clone();
             let row = Example { prompt: turns, fields, ..Example::text("a", "") };
             unread(&[&row], &Data::default(), false)
         };
-        assert!(handed("functions")[0].contains("data.columns.tools = \"functions\""));
-        assert_eq!(handed("others"), [""; 0]);
+        for list in [json!([{"name": "f"}]), json!("[{\"name\": \"f\"}]")] {
+            assert!(handed("functions", list)[0].contains("data.columns.tools = \"functions\""));
+        }
+        for (name, other) in [("others", json!([1])), ("functions", json!("3")), ("functions", json!([]))] {
+            assert_eq!(handed(name, other), [""; 0]);
+        }
     }
 }

@@ -321,6 +321,7 @@ fn what_rows_hold_and_do_not_teach_is_told() {
     let row = "{\"question\": \"q\", \"answer\": \"1\"}\n";
     program.write("half.jsonl", &(row.replace("}", ", \"rationale\": \"so\"}").repeat(2) + row));
     program.write("capital.jsonl", &row.replace("}", ", \"Rationale\": \"so\"}"));
+    program.write("cot.jsonl", &(row.replace("}", ", \"cot\": \"so\", \"weight\": 0.5}") + row));
     let said = |file: &str| {
         program.train(&["--dry-run", "--set", &format!("stage.first.data.train={file}")]).success()
     };
@@ -331,6 +332,13 @@ fn what_rows_hold_and_do_not_teach_is_told() {
     );
     let capital = said("capital.jsonl");
     assert!(capital.contains("the column `Rationale` is not read as `rationale`"), "{capital}");
+    let cot = said("cot.jsonl");
+    for part in [
+        "`cot` of 1 of 2 rows (cot:1) is not read as `rationale`, and the answer alone is their completion; data.columns.rationale = \"cot\" would",
+        "`weight` of 1 of 2 rows (cot:1) weighs nothing",
+    ] {
+        assert!(cot.contains(part), "{cot}");
+    }
     assert!(!said("rows.jsonl").contains("`rationale`"));
 }
 

@@ -1,6 +1,7 @@
 //! The columns of rows of one's own: what other data sets call ours, and what nothing reads.
 
 use crate::data::renaming::{KNOWN, inside};
+use crate::data::uses::RATIONALES;
 use serde_json::{Map, Value};
 
 /// What other data sets call our columns.
@@ -20,7 +21,7 @@ const OTHERS: [(&str, &[&str]); 4] = [
         ],
     ),
     ("choices", &["options"]),
-    ("rationale", &["explanation", "reasoning", "solution", "chain_of_thought", "cot"]),
+    ("rationale", &RATIONALES),
 ];
 
 /// Columns that a row has under another name.
@@ -39,6 +40,7 @@ fn says(row: &Map<String, Value>, ours: &str, theirs: &str) -> bool {
     match (ours, inside(row, theirs)) {
         (_, None | Some(Value::Null)) => false,
         ("choices", Some(value)) => value.is_array() || value.is_object(),
+        ("rationale", Some(value)) => value.is_string() || value.is_array(),
         ("answer", Some(value)) => value.is_string() || value.is_number() || value.is_boolean(),
         _ => true,
     }

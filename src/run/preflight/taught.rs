@@ -4,6 +4,7 @@ use super::Looking;
 use super::tokenized::{called, each, looked_at};
 use crate::data::renaming::KNOWN;
 use crate::data::row::some;
+use crate::data::uses::unread;
 use crate::data::{Dataset, Example, Split};
 use crate::rationale::answer::gold;
 use crate::reward::agrees;
@@ -28,8 +29,11 @@ impl Looking<'_> {
         self.look_at_spellings(&rows);
         let says = |row: &Example, name: &str| row.fields.get(name).is_some_and(|value| !is_nothing(value));
         let needs = self.stage.needs();
+        let teaches = needs.trains && !needs.rollouts;
+        let ignored = unread(&rows, &self.stage.data, teaches && !needs.head);
+        ignored.iter().for_each(|told| self.note(told));
         // Their completion is made of rationale and answer.
-        let is_made = needs.trains && !needs.rollouts && self.stage.data.template.assistant.is_none();
+        let is_made = teaches && self.stage.data.template.assistant.is_none();
         let made = |row: &&Example| {
             is_made && row.completion.is_some() && !AS_IT_STANDS.iter().any(|name| says(row, name))
         };
