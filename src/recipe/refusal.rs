@@ -1,6 +1,7 @@
 //! What is wrong with a recipe: each thing with the line where it stands, all of them said at once.
 
 use super::explain::value;
+use super::stages::at;
 use super::{Recipe, StageTable};
 use crate::error::Error;
 use crate::section::{Misfit, covers};
@@ -47,6 +48,11 @@ impl Recipe {
     pub fn refusal(&self, stage: &StageTable, path: &str, message: &str) -> Refusal {
         let (line, place) = self.place(stage, path);
         Refusal { line, ..Refusal::new(path, format!("{place}: {message}")) }
+    }
+
+    /// Whether a list of stages has the dotted key above it, for all of them that say nothing else.
+    pub fn says_of_all(&self, path: &str) -> bool {
+        self.listed && at(&self.base, &path.split('.').collect::<Vec<_>>()).is_some()
     }
 
     /// What the sections of a stage find of themselves, by their full paths.

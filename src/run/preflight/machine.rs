@@ -7,6 +7,7 @@ use crate::devices::Shard;
 use crate::endpoint;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
+use crate::loops::Steps;
 use crate::model::Config;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::recipe::{Recipe, Refusal, Registry, Stage};
@@ -107,14 +108,27 @@ pub(super) fn endpoints(table: &toml::Table, urls: &mut BTreeSet<String>) {
     }
 }
 
-/// `checkpoint.best` of stages that come to no figure of that name, as far as names are known: those of evaluations are.
+/// Whether held-out rows are ever looked at in the stage, as `[eval]` and `run.steps` have it.
+fn evaluates(stage: &Stage) -> bool {
+    let needs = stage.needs();
+    let Some(eval) = &stage.eval else { return false };
+    let due = eval.at_start
+        || eval.at_end
+        || (eval.every > 0 && stage.run.steps.is_none_or(|steps| eval.every < steps));
+    // Who trains nothing looks once; who has rounds, after each.
+    due || !needs.trains || needs.steps != Steps::OfRun
+}
+
+/// `checkpoint.best` of stages that come to no figure of that name, as far as names are known: those of evaluations are. What the top level
+/// says for all of them, one has to come to.
 pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage], registry: &Registry) -> Vec<Refusal> {
     if stages.len() != recipe.stages().len() {
         return vec![];
     }
-    let evals: Vec<&Eval> = stages.iter().filter_map(|stage| stage.eval.as_ref()).collect();
+    let measured: Vec<&Stage> = stages.iter().copied().filter(|stage| evaluates(stage)).collect();
+    let evals: Vec<&Eval> = measured.iter().filter_map(|stage| stage.eval.as_ref()).collect();
     let mut known: BTreeSet<String> = evals.iter().flat_map(|eval| eval.figures()).collect();
-    for stage in stages.iter().filter(|stage| stage.eval.is_some()) {
+    for stage in &measured {
         known.extend(stage.method.figures().iter().map(|name| format!("eval/{name}")));
     }
     known.extend(registry.metrics.iter().map(|metric| format!("eval/{}", metric.name)));
@@ -123,15 +137,17 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage], registry: &Regist
     let mut refused = Vec::new();
     for (table, stage) in recipe.stages().iter().zip(stages) {
         let Some(best) = &stage.checkpoint.best else { continue };
+        let own = evaluates(stage) || (!evals.is_empty() && recipe.says_of_all("checkpoint.best"));
         let near = nearest(best, known.iter().map(String::as_str));
         let by = open && best.matches('/').count() > 1;
         let unknowable = near.is_none() && (open || searches || !best.starts_with("eval/"));
-        if known.contains(best) || by || unknowable {
+        let comes_up = own || !(known.contains(best) || best.starts_with("eval/"));
+        if comes_up && (known.contains(best) || by || unknowable) {
             continue;
         }
-        let what = match evals.is_empty() {
-            true => "is a figure of evaluations, and no stage has [eval]; add [eval]".to_owned(),
-            false => format!(
+        let what = match comes_up {
+            false => format!("is a figure of evaluations, and {}", no_evaluation(stage)),
+            true => format!(
                 "is no figure that comes up{} known: {}",
                 or_semicolon(did_you_mean(near)),
                 list(known.iter().map(String::as_str))
@@ -141,6 +157,14 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage], registry: &Regist
         refused.push(recipe.refusal(table, "checkpoint.best", &message));
     }
     refused
+}
+
+/// Why a stage has no evaluation, and what to do about it.
+fn no_evaluation(stage: &Stage) -> String {
+    match stage.eval {
+        None => "the stage has no [eval]; add [eval]".to_owned(),
+        Some(_) => "[eval] of the stage never comes to one: at_start and at_end are false, and no step is one of every; set one of them".to_owned(),
+    }
 }
 
 /// Whether a run's directory can be made, and its checkpoints fit on its disk: of each trial those of its largest model, with the
