@@ -1,11 +1,11 @@
 //! A training method: the section that says how, and the object that does it.
 
-use super::{Batch, Item, Worker};
+use super::{Batch, Item, Leaves, OfTraces, Worker};
 use crate::data::{Data, Dataset, Example, Hub, Prompted, Tokenizer};
 use crate::error::Result;
 use crate::eval::{Eval, Report, RowFigures};
 use crate::log::Metrics;
-use crate::model::{Model, ScoredTokens, Sequence};
+use crate::model::{Config, Model, ScoredTokens, Sequence};
 use crate::optim::SMALL_LR;
 use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
@@ -66,6 +66,32 @@ pub trait Section: Debug + Send + Sync + 'static {
     /// `needs a column …`. `whole` where these are all rows, and not the first of many. Looked at when a run opens.
     fn check_rows(&self, _rows: &[&Example], _whole: bool) -> Vec<Misfit> {
         vec![]
+    }
+
+    /// Those of its keys that name a column of every training row, by their paths from here, with the columns: looked at where the rows are
+    /// traces that an earlier stage is still to write.
+    fn columns(&self) -> Vec<(String, String)> {
+        vec![]
+    }
+
+    /// What of its keys does not go with the stage's model, by their paths from here. Looked at when a run opens.
+    fn fits_model(&self, _tokenizer: &Tokenizer, _shape: &Config) -> Vec<Misfit> {
+        vec![]
+    }
+
+    /// Refuses rows of which it could not learn once they are tokenised, where it says more of them than which are too long: those whose prompt
+    /// is short enough, `whole` where these are all, for a model of this context. Looked at when a run opens.
+    ///
+    /// # Errors
+    /// Rows that it cannot learn from.
+    fn fits_rows(
+        &self,
+        _tokenizer: &Tokenizer,
+        _context: usize,
+        (_rows, _whole): (&mut dyn Iterator<Item = Prompted>, bool),
+        _format: &Format,
+    ) -> Result<()> {
+        Ok(())
     }
 
     /// What there is to say of training rows that it can learn from all the same. Looked at when a run opens.
@@ -245,6 +271,12 @@ pub struct Needs {
     pub reference: Option<ReferenceKind>,
     /// Its rollouts are written as traces even where `log.traces` is off: later steps or stages read them.
     pub traces: bool,
+    /// Columns that its traces have beside those of the rows.
+    pub adds: &'static [&'static str],
+    /// What traces have to have for it to learn from them, and its key that asks for it, by the full path.
+    pub of_traces: Option<(&'static str, OfTraces)>,
+    /// What its checkpoints are.
+    pub leaves: Leaves,
     /// It writes pairs beside its traces.
     pub pairs: bool,
     /// It finds a direction in the policy's states, which later stages take as `policy.steer.from`.

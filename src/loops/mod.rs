@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod extract;
 pub mod figures;
 pub mod grpo;
+mod handed;
 pub mod item;
 pub mod mario;
 mod method;
@@ -23,6 +24,7 @@ pub mod think;
 pub mod worker;
 
 pub use alarms::{Alarms, Signs};
+pub use handed::{Leaves, OfTraces};
 pub use item::Item;
 pub use selection::candidates;
 pub use worker::Worker;

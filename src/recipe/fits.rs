@@ -6,11 +6,14 @@ use crate::devices::Shard;
 use crate::loops::Steps;
 use crate::optim::{CUT_BLOCKS, Moments};
 use crate::rollout::Traits;
-use crate::section::Misfit;
+use crate::section::{Misfit, under};
 
 /// The misfits of `stage`, by their full paths: its method's, and those of what every method asks.
 pub(super) fn misfits(stage: &Stage) -> Vec<Misfit> {
-    let rules = [duration, needs, steered, blocks, quantised, questions, explained, search, hint, prefix];
+    let rules = [
+        duration, needs, steered, blocks, quantised, questions, explained, written, paired, search, hint,
+        prefix,
+    ];
     let mut found: Vec<Misfit> = rules.iter().flat_map(|rule| rule(stage)).collect();
     found.extend(stage.method.fits(&stage.view()));
     found
@@ -164,6 +167,28 @@ fn explained(stage: &Stage) -> Vec<Misfit> {
         "data.format has no answer form that begins with a text, behind which the answer would stand",
         "name that text as eval.greedy.cue; \"\" is none",
     )]
+}
+
+/// Who reads completions while they are sampled has to know how they are written.
+fn written(stage: &Stage) -> Vec<Misfit> {
+    let needs = stage.needs();
+    let searches = stage.eval.is_some() && !needs.head && stage.rollout.search().is_some();
+    let unread = needs.unused.is_some_and(|(sections, _)| sections.contains(&"rollout"));
+    if unread || !(needs.rollouts || searches) {
+        return vec![];
+    }
+    under(&format!("rollout.{}", stage.rollout.name()), stage.rollout.fits_format(&stage.data.format))
+}
+
+/// Pairs that are made of what completions of the stage's own source never have.
+fn paired(stage: &Stage) -> Vec<Misfit> {
+    let (needs, source) = (stage.needs(), stage.rollout.traits());
+    let Some((key, of)) = needs.of_traces.filter(|(_, of)| needs.rollouts && !of.is_of(&source)) else {
+        return vec![];
+    };
+    let (what, gives) = of.named();
+    let message = format!("it needs {what}, which completions of [rollout.{}] do not have", source.name);
+    vec![Misfit::new(key, message, format!("use {gives}, or another kind"))]
 }
 
 /// What does not fit a search for answers.

@@ -58,7 +58,7 @@ pub use process::Aggregate;
 pub use registry::Registry;
 pub use right::Right;
 pub use scoring::Scoring;
-pub use table::{OwnModel, Rewards};
+pub use table::{NamedModel, OwnModel, Rewards};
 pub use wants::{Holds, MachineWant, OfRow, RowWant, TemplateWant, Wants};
 
 /// Scores the rollouts of a group.

@@ -1,8 +1,7 @@
 //! How the states of a rationale move from stretch to stretch: latent-trajectory signals, which tell chains that come out right from others
 //! without a judge.
 
-use super::{Models, Reward};
-use crate::error::Error;
+use super::{Models, Reward, Wants};
 use crate::policy::Policy;
 use crate::policy::embedding::stretches;
 use crate::rollout::{Group, Rollout, Score};
@@ -61,6 +60,11 @@ struct Walker {
 }
 
 impl Reward for Walker {
+    fn wants(&self) -> Wants {
+        let layers = self.section.layers.iter();
+        layers.fold(Wants::default(), |wants, layer| wants.layer("layers", *layer))
+    }
+
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         let policy = models.policy()?;
         let values = self.values(policy, group, models.budget)?;
@@ -80,12 +84,8 @@ impl Reward for Walker {
 impl Walker {
     fn values(&self, policy: &Policy, group: &Group, budget: usize) -> anyhow::Result<Vec<Option<f64>>> {
         let depth = policy.model.layers.len();
-        if let Some(layer) = self.section.layers.iter().find(|layer| **layer > depth) {
-            return Err(Error::Recipe(format!(
-                "reward.trajectory.layers: there is no layer {layer} of {depth}"
-            ))
-            .into());
-        }
+        let beyond = self.section.layers.iter().find(|layer| **layer > depth);
+        anyhow::ensure!(beyond.is_none(), "layers: there is no layer {} of {depth}", beyond.unwrap_or(&0));
         let layers: Vec<usize> = match self.section.layers.is_empty() {
             true => (1..=depth).collect(),
             false => self.section.layers.clone(),

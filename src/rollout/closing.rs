@@ -5,6 +5,7 @@ use crate::engine::{Completion, Progress, Request, Sampling, Statistics};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
+use crate::section::Misfit;
 
 /// Reasoning that is ended, as it was sampled.
 #[derive(Debug, Clone)]
@@ -22,11 +23,19 @@ pub struct Reasoning<'a> {
 /// # Errors
 /// [`Error::Recipe`] where no answer form begins with a text.
 pub fn cue(format: &Format, section: &str) -> Result<String> {
-    format.cue().ok_or_else(|| {
-        Error::Recipe(format!(
-            "{section} forces answers, and the first of data.format.answer has no beginning to write; set data.format.close"
-        ))
-    })
+    let lacks = || Error::Recipe(no_cue(format, section).map_or(String::new(), |misfit| misfit.sentence()));
+    format.cue().ok_or_else(lacks)
+}
+
+/// That `data.format` has nothing to end reasoning by, where that is so: of the `section` that forces answers, under its own `key`.
+pub fn no_cue(format: &Format, section: &str) -> Option<Misfit> {
+    if format.cue().is_some() {
+        return None;
+    }
+    let key = section.splitn(3, '.').nth(2).unwrap_or_default();
+    let message =
+        format!("{section} forces answers, and the first of data.format.answer has no beginning to write");
+    Some(Misfit::new(key, message, "set data.format.close"))
 }
 
 /// For each reasoning, one completion a seed, in order, not yet scored: its tokens, `cue`, and at most `most` sampled ones. They have no

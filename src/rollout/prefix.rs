@@ -13,7 +13,7 @@ mod pool;
 pub use super::{CutValue, Tail};
 pub use pool::{Pool, PrefixTree, SearchCandidate};
 
-use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits, independent};
+use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits, closing, independent};
 use crate::data::tokenizer::Tokenizer;
 use crate::engine::{Progress, Request, Sampling, Statistics};
 use crate::error::Result;
@@ -169,6 +169,11 @@ impl SourceSection for PrefixRollout {
             (self.cuts == Cuts::Tree, &["tree"], "unless cuts = \"tree\""),
             (self.close, &["answer_tokens"], "with close = false"),
         ])
+    }
+
+    fn fits_format(&self, format: &Format) -> Vec<Misfit> {
+        let none = closing::no_cue(format, "rollout.prefix.close");
+        none.filter(|_| self.close).into_iter().collect()
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {

@@ -135,7 +135,9 @@ impl RemoteRollout {
 
 impl SourceSection for RemoteRollout {
     fn traits(&self) -> Traits<'_> {
-        Traits { endpoint: Some(ENDPOINT), ..Traits::written("remote", Some(self.size)) }
+        // What is written anew keeps the way of the trace whose place it takes.
+        let (forks, votes) = (self.rewrite, self.rewrite);
+        Traits { endpoint: Some(ENDPOINT), forks, votes, ..Traits::written("remote", Some(self.size)) }
     }
 
     fn check(&self) -> Vec<Misfit> {

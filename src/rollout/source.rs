@@ -2,8 +2,8 @@
 //! scores with.
 
 use super::{Group, Prompted, Rollout, Search, Seeds};
-use crate::data::Example;
 use crate::data::template::Jinja;
+use crate::data::{Example, Tokenizer};
 use crate::engine::{Progress, Sampling, Statistics};
 use crate::error::Result;
 use crate::policy::Policy;
@@ -130,6 +130,23 @@ pub trait SourceSection: Debug + Send + Sync + 'static {
         vec![]
     }
 
+    /// Those of its keys that name a column of every question's row, by their paths from here, with the columns: looked at where the rows are
+    /// traces that an earlier stage is still to write.
+    fn columns(&self) -> Vec<(String, String)> {
+        vec![]
+    }
+
+    /// What of its keys does not go with how a rationale is written, by their paths from here. Looked at when the recipe is read.
+    fn fits_format(&self, _format: &Format) -> Vec<Misfit> {
+        vec![]
+    }
+
+    /// What of its keys does not go with the policy's tokenizer, which writes the prompts of `rows`, by their paths from here. Looked at when a
+    /// run opens.
+    fn fits_tokenizer(&self, _tokenizer: &Tokenizer, _rows: &[&Example]) -> Vec<Misfit> {
+        vec![]
+    }
+
     /// Opens what it needs besides the policy: an endpoint, with its key from the environment, files.
     ///
     /// # Errors
@@ -162,6 +179,10 @@ pub struct Traits<'a> {
     pub hint: Option<&'a Jinja>,
     /// Whether continuations from cuts between their steps say what the steps are worth ([`Rollout::cuts`]).
     pub values_steps: bool,
+    /// Whether they may be leaves of a tree ([`Rollout::forks`]).
+    pub forks: bool,
+    /// Whether the nodes of their tree may have votes ([`Rollout::confidence`]).
+    pub votes: bool,
     /// Whether continuations of a group's rollouts become rollouts of the group, which are no independent samples.
     pub adds_continuations: bool,
     /// Whether parts of the completions are given and not sampled ([`Rollout::given`]): who learns from them has to leave those out.
@@ -182,6 +203,8 @@ impl Traits<'_> {
             picks: None,
             hint: None,
             values_steps: false,
+            forks: false,
+            votes: false,
             adds_continuations: false,
             gives: false,
             episodes: false,

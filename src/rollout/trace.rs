@@ -82,7 +82,7 @@ pub struct Trace {
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 27] = [
+pub const OWN: [&str; 27] = [
     "id",
     "example",
     "step",

@@ -129,8 +129,9 @@ impl TreeRollout {
 
 impl SourceSection for TreeRollout {
     fn traits(&self) -> Traits<'_> {
-        let own = Traits::sampled("tree", self.leaves());
-        if self.at != At::Questions {
+        let votes = self.at == At::Questions;
+        let own = Traits { forks: true, votes, ..Traits::sampled("tree", self.leaves()) };
+        if !votes {
             return own;
         }
         let endpoint = self.schema.as_ref().and_then(|schema| schema.endpoint.as_ref());

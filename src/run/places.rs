@@ -17,7 +17,21 @@ use std::path::{Path, PathBuf};
 pub(super) const PAIRS: &str = "-pairs";
 
 /// The key that takes the direction that a stage has found.
-const DIRECTION: &str = "policy.steer.from";
+pub(super) const DIRECTION: &str = "policy.steer.from";
+
+/// The stage that `"@target"` names at `path`, and what of it is meant: [`PAIRS`], or nothing further.
+///
+/// # Errors
+/// A part that no stage has.
+pub(super) fn part<'a>(path: &str, target: &'a str) -> Result<(&'a str, &'static str)> {
+    match target.split_once('/') {
+        None => Ok((target, "")),
+        Some((target, "pairs")) if !path.ends_with(".model") && path != DIRECTION => Ok((target, PAIRS)),
+        Some((target, other)) => Err(Error::Recipe(format!(
+            "{path} = \"@{target}/{other}\": a stage has no `{other}` there; known: @{target}, and for data @{target}/pairs"
+        ))),
+    }
+}
 
 /// The directory that a run, or one of its trials, is to have.
 pub(super) struct Claim<'a> {
@@ -274,15 +288,7 @@ impl Session {
         (path, target): (&str, &str),
         reader: (&str, usize),
     ) -> Result<String> {
-        let (target, what) = match target.split_once('/') {
-            None => (target, ""),
-            Some((target, "pairs")) if !path.ends_with(".model") && path != DIRECTION => (target, PAIRS),
-            Some((target, other)) => {
-                return Err(Error::Recipe(format!(
-                    "{path} = \"@{target}/{other}\": a stage has no `{other}` there; known: @{target}, and for data @{target}/pairs"
-                )));
-            }
-        };
+        let (target, what) = part(path, target)?;
         let missing = |why: &str| Error::Checkpoint(format!("{path} = \"@{target}\": {why}"));
         let (record, done) = ledger
             .result(target, reader)

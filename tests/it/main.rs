@@ -39,6 +39,7 @@ mod family;
 mod faults;
 mod fuzz;
 mod gae;
+mod handed;
 mod held_out;
 mod hierarchical_rewards;
 mod hub;

@@ -55,6 +55,15 @@ fn what_a_stage_is_made_of_whatever_its_method_is() {
 fn ways_that_completions_come_to_be() {
     say(&[
         (
+            "[data.format]\nanswer = [\"last_number\"]\n[data.task.addition]\n[reward.answer]\n[rollout.prefix]\nclose = true\n[loop.collect]",
+            "7: rollout.prefix.close forces answers, and the first of data.format.answer has no beginning to write; set \
+             data.format.close",
+        ),
+        (
+            "[data.task.addition]\n[loop.dpo]\nonline = true\n[loop.dpo.flow]",
+            "5: loop.dpo.flow: its two models are adapters of one base; add [policy.lora]",
+        ),
+        (
             "[data.task.addition]\n[reward.answer]\n[loop.grpo]\n[rollout.remote]\nsize = 2\n[rollout.remote.endpoint]\nurl = \"http://here\"\nmodel = \"m\"",
             "4: loop.grpo: it learns from the policy's own samples and their log-probabilities, and the completions of this \
              rollout have none; use [rollout.group]; or collect here and learn in a later stage by loop.sft or loop.dpo",

@@ -96,7 +96,8 @@ impl Section for Collect {
     fn needs(&self, _: &StageView) -> Needs {
         let pairs = self.follow_up.is_some();
         let selects = Selects::Rollouts;
-        Needs { rows: true, rollouts: true, traces: true, pairs, selects, ..Needs::default() }
+        let adds: &[&str] = if self.keywords.is_some() { &[keywords::COLUMN] } else { &[] };
+        Needs { rows: true, rollouts: true, traces: true, adds, pairs, selects, ..Needs::default() }
     }
 
     fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {

@@ -56,6 +56,13 @@ struct Other {
     end: Chain,
 }
 
+/// That there is no base for its two adapters, where the policy has none.
+pub(super) fn no_base(has_adapters: bool) -> Option<Misfit> {
+    let misfit =
+        || Misfit::new("loop.dpo.flow", "its two models are adapters of one base", "add [policy.lora]");
+    (!has_adapters).then(misfit)
+}
+
 impl Flow {
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
@@ -71,10 +78,8 @@ impl Flow {
 
     /// Gives the policy its second adapter.
     pub(super) fn attach_adapter(policy: &mut Policy, seed: u64) -> Result<()> {
-        if policy.model.lora.is_none() {
-            return Err(Error::Recipe(
-                "loop.dpo.flow: its two models are adapters of one base; add [policy.lora]".into(),
-            ));
+        if let Some(misfit) = no_base(policy.model.lora.is_some()) {
+            return Err(Error::Recipe(format!("{}: {}", misfit.key, misfit.sentence())));
         }
         policy.model.add_inactive_adapter(JUDGE, WRITER, seed::derive(&[seed, seed::of_text(JUDGE)]))
     }

@@ -154,11 +154,13 @@ impl Section for Dpo {
             formless: !self.online && self.about != About::Answers,
             reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
             selects: if self.loss.unpaired() { Selects::Rollouts } else { Selects::Pairs },
+            of_traces: self.of_traces(stage.select.pairs.kind),
             ..Needs::default()
         };
         let Some(flow) = &self.flow else { return needs };
         let prompts = stage.data.prompts_per_step;
         Needs {
+            of_traces: None,
             unused: Some((
                 &["rollout", "reward", "select"],
                 "loop.dpo.flow writes, judges and pairs completions itself",
@@ -202,6 +204,7 @@ impl Section for Dpo {
         let single = stage.rollout.size == Some(1) && !self.loss.unpaired();
         let margins = stage.select.pairs.kind == pairs::PairKind::ScoreMargin && stage.rewards.is_empty();
         let all = [
+            self.flow.as_ref().and_then(|_| flow::no_base(stage.policy.lora.is_some())),
             single.then(|| {
                 Misfit::new(
                     "rollout.group.size",

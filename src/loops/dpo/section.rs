@@ -1,9 +1,11 @@
 //! `[loop.dpo]`: its keys, their defaults and which values they may have.
 
 use super::flow::Flow;
+use crate::loops::OfTraces;
 use crate::loss::PreferenceLoss;
 use crate::policy::Refresh;
 use crate::section::{Misfit, broken, under};
+use crate::select::pairs::PairKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +166,18 @@ impl Dpo {
                 "its reference is the base under both adapters; take reference out",
             ),
         ])
+    }
+
+    /// What traces have to have for pairs of this `kind`.
+    pub(super) fn of_traces(&self, kind: PairKind) -> Option<(&'static str, OfTraces)> {
+        let of = match kind {
+            _ if self.loss.unpaired() => return None,
+            PairKind::FirstError => OfTraces::Cuts,
+            PairKind::Siblings => OfTraces::Forks,
+            PairKind::PathLabel => OfTraces::Votes,
+            _ => return None,
+        };
+        Some(("select.pairs.kind", of))
     }
 
     /// Whether a reference policy has to be there while it learns.

@@ -124,6 +124,13 @@ impl Section for Grpo {
         all.into_iter().flatten().collect()
     }
 
+    fn columns(&self) -> Vec<(String, String)> {
+        let compared = self.advantage.compare_by.iter().map(|column| ("advantage.compare_by", column));
+        let pools = self.curriculum.iter().filter_map(|curriculum| curriculum.column.as_ref());
+        let named = compared.chain(pools.map(|column| ("curriculum.column", column)));
+        named.map(|(key, column)| (key.to_owned(), column.clone())).collect()
+    }
+
     fn check_rows(&self, rows: &[&Example], whole: bool) -> Vec<Misfit> {
         self.lacking(rows, whole)
     }

@@ -102,8 +102,9 @@ impl PrmMethod {
         budget: usize,
     ) -> Result<Vec<Option<bool>>> {
         let (mut items, mut problems) = (Vec::new(), Problems::default());
+        let reading = self.reading(policy);
         for row in held_out {
-            items.push(match self.item(policy, row, format, &mut SeenSteps::default())? {
+            items.push(match reading.item(row, format, &mut SeenSteps::default())? {
                 RowItem::Item(item) => Some(item),
                 RowItem::Bad(what) => {
                     problems.example(&row.example, what);

@@ -1,15 +1,14 @@
 //! What is learned from a row: tokens, the places where they are judged, and what should be said there.
 
-use super::{Balance, Learns, PrmMethod, TooLong, rows};
+use super::{Balance, Learns, Prm, TooLong, rows};
 use crate::data::columns::Read;
-use crate::data::row::named;
-use crate::data::{Example, Feedback};
+use crate::data::row::{Problems, named};
+use crate::data::{Example, Feedback, Tokenizer};
 use crate::error::{Error, Result};
 use crate::loops::Item;
 use crate::loops::item::WEIGHTS;
 use crate::model::Sequence;
-use crate::policy::Policy;
-use crate::policy::reward_model::TokenizedSteps;
+use crate::policy::reward_model::{Judges, ScoreFormat, TokenizedSteps};
 use crate::rationale::Format;
 use crate::rollout::Prompted;
 use std::collections::HashSet;
@@ -46,35 +45,84 @@ pub(super) enum RowItem {
 /// Steps of traces that are labelled already: the prompt's tokens, the texts up to the step.
 pub(super) type SeenSteps = HashSet<(Vec<u32>, Vec<String>)>;
 
-impl PrmMethod {
-    /// What is learned from the row, tokenised.
-    pub(super) fn item(
-        &self,
-        policy: &Policy,
-        row: &Prompted,
-        format: &Format,
-        seen: &mut SeenSteps,
-    ) -> Result<RowItem> {
+/// What the rows come to, in their order.
+#[derive(Default)]
+pub(super) struct Made<'r> {
+    /// What is learned.
+    pub items: Vec<Item>,
+    /// Of each item the place of its example in the data.
+    pub indices: Vec<usize>,
+    /// Rows that lose their last labels, by their ids.
+    pub cut: Vec<&'r str>,
+    /// Rows that are too long.
+    pub dropped: Vec<&'r str>,
+    /// Rows without a label.
+    pub unlabelled: Vec<&'r str>,
+}
+
+/// How rows are read: as the section says, by this tokenizer, for a model of this context.
+pub(super) struct Reading<'a> {
+    pub prm: &'a Prm,
+    pub tokenizer: &'a Tokenizer,
+    pub context: usize,
+    /// How the model is read, of which the head does not matter here.
+    pub score_format: ScoreFormat,
+}
+
+impl Reading<'_> {
+    /// What is learned from the rows, tokenised.
+    ///
+    /// # Errors
+    /// Rows that nothing can be learned from, and labels that are all of one class, where the rows are the `whole`.
+    pub(super) fn all<'r>(&self, rows: &'r [Prompted], format: &Format, whole: bool) -> Result<Made<'r>> {
+        let (mut made, mut seen, mut problems) = (Made::default(), SeenSteps::default(), Problems::default());
+        for row in rows {
+            let id = row.example.id.as_str();
+            let item = match self.item(row, format, &mut seen)? {
+                RowItem::Item(item) => item,
+                RowItem::Cut(item) => {
+                    made.cut.push(id);
+                    item
+                }
+                RowItem::TooLong => {
+                    made.dropped.push(id);
+                    continue;
+                }
+                RowItem::Unlabelled => {
+                    made.unlabelled.push(id);
+                    continue;
+                }
+                RowItem::Bad(what) => {
+                    problems.example(&row.example, what);
+                    continue;
+                }
+            };
+            made.items.push(item);
+            made.indices.push(row.example.index);
+        }
+        problems.into_result()?;
+        if whole && !self.prm.compares() {
+            two_classes(&made.items)?;
+        }
+        Ok(made)
+    }
+
+    /// What is learned from a row, tokenised.
+    pub(super) fn item(&self, row: &Prompted, format: &Format, seen: &mut SeenSteps) -> Result<RowItem> {
         match self.prm.learns {
-            Learns::Steps | Learns::Outcome => self.labelled(policy, row, format, seen),
-            Learns::Pairs => self.pair(policy, row),
-            Learns::Lists => self.list(policy, row),
+            Learns::Steps | Learns::Outcome => self.labelled(row, format, seen),
+            Learns::Pairs => self.pair(row),
+            Learns::Lists => self.list(row),
         }
     }
 
-    fn limit(&self, policy: &Policy) -> usize {
-        self.prm.max_tokens.unwrap_or(usize::MAX).min(policy.context())
+    fn limit(&self) -> usize {
+        self.prm.max_tokens.unwrap_or(usize::MAX).min(self.context)
     }
 
-    fn labelled(
-        &self,
-        policy: &Policy,
-        row: &Prompted,
-        format: &Format,
-        seen: &mut SeenSteps,
-    ) -> Result<RowItem> {
-        let mut steps = match rows::read(&row.example, &self.prm, format) {
-            Ok(steps) => steps.learned(&self.prm),
+    fn labelled(&self, row: &Prompted, format: &Format, seen: &mut SeenSteps) -> Result<RowItem> {
+        let mut steps = match rows::read(&row.example, self.prm, format) {
+            Ok(steps) => steps.learned(self.prm),
             Err(what) => return Ok(RowItem::Bad(what)),
         };
         if self.prm.dedup && row.example.fields.contains_key("cuts") {
@@ -89,10 +137,9 @@ impl PrmMethod {
         if steps.labels.iter().all(Option::is_none) {
             return Ok(RowItem::Unlabelled);
         }
-        let score_format = self.score_format();
-        let whole = super::ScoreFormat { judges: super::Judges::Steps, ..score_format.clone() };
-        let mut tokenized = whole.tokenize_steps(&policy.tokenizer, &row.tokens, &steps.texts)?;
-        let limit = self.limit(policy);
+        let whole = ScoreFormat { judges: Judges::Steps, ..self.score_format.clone() };
+        let mut tokenized = whole.tokenize_steps(self.tokenizer, &row.tokens, &steps.texts)?;
+        let limit = self.limit();
         let fits = tokenized.places.iter().take_while(|&&place| place < limit).count();
         let lost = steps.labels[fits..].iter().filter(|label| label.is_some()).count();
         let cut = fits < tokenized.places.len();
@@ -115,32 +162,32 @@ impl PrmMethod {
         Ok(if cut { RowItem::Cut(item) } else { RowItem::Item(item) })
     }
 
-    fn pair(&self, policy: &Policy, row: &Prompted) -> Result<RowItem> {
+    fn pair(&self, row: &Prompted) -> Result<RowItem> {
         let Some(Feedback::Pair { chosen, rejected, margin, .. }) = &row.example.feedback else {
             let what = "it has no `chosen` and `rejected`, which loop.prm.learns = \"pairs\" compares";
             return Ok(RowItem::Bad(what.into()));
         };
-        let read = |text: &str| self.whole(policy, row, text);
+        let read = |text: &str| self.whole(row, text);
         let item = item(&row.example.id, vec![read(&chosen.text)?, read(&rejected.text)?], vec![1.0, 0.0]);
-        Ok(self.fitting(policy, item.with(MARGIN, *margin)))
+        Ok(self.fitting(item.with(MARGIN, *margin)))
     }
 
-    fn list(&self, policy: &Policy, row: &Prompted) -> Result<RowItem> {
+    fn list(&self, row: &Prompted) -> Result<RowItem> {
         let scores = match scores(&row.example) {
             Ok(scores) => scores,
             Err(what) => return Ok(RowItem::Bad(what)),
         };
-        let tokenized = row.example.completions.iter().map(|text| self.whole(policy, row, text));
+        let tokenized = row.example.completions.iter().map(|text| self.whole(row, text));
         let item = item(&row.example.id, tokenized.collect::<Result<_>>()?, scores);
-        Ok(self.fitting(policy, item))
+        Ok(self.fitting(item))
     }
 
-    fn whole(&self, policy: &Policy, row: &Prompted, text: &str) -> Result<TokenizedSteps> {
-        self.score_format().tokenize_steps(&policy.tokenizer, &row.tokens, &[text])
+    fn whole(&self, row: &Prompted, text: &str) -> Result<TokenizedSteps> {
+        self.score_format.tokenize_steps(self.tokenizer, &row.tokens, &[text])
     }
 
-    fn fitting(&self, policy: &Policy, item: Item) -> RowItem {
-        let limit = self.limit(policy);
+    fn fitting(&self, item: Item) -> RowItem {
+        let limit = self.limit();
         let longest = item.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0);
         match self.prm.too_long {
             _ if longest <= limit => RowItem::Item(item),
@@ -175,7 +222,7 @@ pub(super) fn right(items: &[Item]) -> f64 {
 }
 
 /// Refuses labels that are all of one kind: whatever is said of every step is then right.
-pub(super) fn two_classes(items: &[Item]) -> Result<()> {
+fn two_classes(items: &[Item]) -> Result<()> {
     let mut labels = items.iter().flat_map(|item| item.list(TARGETS)).map(|target| *target >= 0.5);
     let Some(right) = labels.next() else {
         return Err(Error::Data(

@@ -12,14 +12,16 @@ pub use compared::Lists;
 pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
 
 use super::item::WEIGHTS;
-use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker};
-use crate::data::Example;
+use super::{
+    Batch, Item, Leaves, Method, Needs, OfTraces, Output, Section, Selects, Setup, StageView, Worker,
+};
 use crate::data::row::{Problems, named};
+use crate::data::{Example, Tokenizer};
 use crate::error::{Error, Result};
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
 use crate::loss::reward_model::{bradley_terry, listwise, ordered, squared};
-use crate::model::Head;
+use crate::model::{Config, Head};
 use crate::policy::Policy;
 use crate::policy::reward_model::{Judges, ScoreFormat};
 use crate::rationale::Format;
@@ -29,7 +31,7 @@ use crate::seed;
 use crate::select::pairs::PairKind;
 use compared::Counts;
 use evaluate::not_finite;
-use item::{MARGIN, RowItem, SeenSteps, TARGETS};
+use item::{MARGIN, Made, Reading, TARGETS};
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
@@ -50,23 +52,27 @@ struct PrmMethod {
     too_long: [(&'static str, Vec<String>); 2],
 }
 
+/// The single token that a text is, which stands under `key`.
+fn token(tokenizer: &Tokenizer, text: &str, key: &str) -> Result<u32> {
+    match tokenizer.encode(text)?.as_slice() {
+        [one] => Ok(*one),
+        many => Err(Error::Recipe(format!(
+            "loop.prm.{key} = {text:?} is {} tokens of this tokenizer; name a text that is a single one",
+            many.len()
+        ))),
+    }
+}
+
 impl Prm {
     /// Works out the head and the separator, gives the model its head where it has none that fits, and says what trains.
     fn attach_head(&self, policy: &mut Policy, seed: u64) -> Result<ScoreFormat> {
-        let token = |text: &str, key: &str| match policy.tokenizer.encode(text)?.as_slice() {
-            [one] => Ok(*one),
-            many => Err(Error::Recipe(format!(
-                "loop.prm.{key} = {text:?} is {} tokens of this tokenizer; name a text that is a single one",
-                many.len()
-            ))),
-        };
         let head = match self.head {
             _ if self.compares() => Head::Scalar,
             HeadKind::Classes => Head::Classes(self.classes),
             HeadKind::Regression => Head::Regression,
             HeadKind::Vocabulary => Head::Vocabulary {
-                positive: token(&self.positive, "positive")?,
-                negative: token(&self.negative, "negative")?,
+                positive: token(&policy.tokenizer, &self.positive, "positive")?,
+                negative: token(&policy.tokenizer, &self.negative, "negative")?,
             },
         };
         let separator = policy.tokenizer.encode(&self.separator)?;
@@ -93,6 +99,12 @@ impl Prm {
 }
 
 impl PrmMethod {
+    /// How rows are read for `policy`.
+    fn reading<'a>(&'a self, policy: &'a Policy) -> Reading<'a> {
+        let (tokenizer, context) = (&policy.tokenizer, policy.context());
+        Reading { prm: &self.prm, tokenizer, context, score_format: self.score_format().clone() }
+    }
+
     /// How the model is read.
     fn score_format(&self) -> &ScoreFormat {
         self.score_format.as_ref().expect("the method has begun")
@@ -203,12 +215,15 @@ impl Section for Prm {
         )]
     }
 
-    fn needs(&self, _: &StageView) -> Needs {
+    fn needs(&self, stage: &StageView) -> Needs {
         Needs {
             trains: true,
             rows: true,
             rows_alone: true,
             head: true,
+            leaves: if self.is_spoken() { Leaves::Both } else { Leaves::Scorer },
+            of_traces: (self.learns == Learns::Pairs && stage.select.pairs.kind == PairKind::PathLabel)
+                .then_some(("select.pairs.kind", OfTraces::Votes)),
             classless: self.compares(),
             selects: match self.learns {
                 Learns::Steps | Learns::Outcome => Selects::Nothing,
@@ -229,6 +244,28 @@ impl Section for Prm {
             "use \"correct_wrong\", \"score_margin\" or \"ranked\"; loop.prm.learns = \"steps\" reads cuts",
         );
         in_part.then_some(misfit).into_iter().collect()
+    }
+
+    fn fits_model(&self, tokenizer: &Tokenizer, _shape: &Config) -> Vec<Misfit> {
+        let said = [("positive", &self.positive), ("negative", &self.negative)];
+        let of = |(key, text): (&str, &String)| match token(tokenizer, text, key) {
+            Err(Error::Recipe(why)) => Some(Misfit::new(key, why, "")),
+            _ => None,
+        };
+        if self.is_spoken() { said.into_iter().filter_map(of).collect() } else { vec![] }
+    }
+
+    fn fits_rows(
+        &self,
+        tokenizer: &Tokenizer,
+        context: usize,
+        (rows, whole): (&mut dyn Iterator<Item = Prompted>, bool),
+        format: &Format,
+    ) -> Result<()> {
+        let (judges, separator) = (self.judges(), tokenizer.encode(&self.separator)?);
+        let score_format = ScoreFormat { judges, head: Head::Regression, separator };
+        let rows: Vec<Prompted> = rows.collect();
+        Reading { prm: self, tokenizer, context, score_format }.all(&rows, format, whole).map(drop)
     }
 
     /// TRL's for process reward models.
@@ -263,34 +300,8 @@ impl Method for PrmMethod {
         let score_format = self.prm.attach_head(&mut worker.policy, seed)?;
         worker.policy.score_format = Some(score_format.clone());
         self.score_format = Some(score_format);
-        let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), SeenSteps::default());
-        let (mut cut, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
-        let mut unlabelled = Vec::new();
-        for row in &worker.questions.all {
-            let id = row.example.id.as_str();
-            let item = match self.item(&worker.policy, row, &worker.format, &mut seen)? {
-                RowItem::Item(item) => item,
-                RowItem::Cut(item) => {
-                    cut.push(id);
-                    item
-                }
-                RowItem::TooLong => {
-                    dropped.push(id);
-                    continue;
-                }
-                RowItem::Unlabelled => {
-                    unlabelled.push(id);
-                    continue;
-                }
-                RowItem::Bad(what) => {
-                    problems.example(&row.example, what);
-                    continue;
-                }
-            };
-            made.push(item);
-            indices.push(row.example.index);
-        }
-        problems.into_result()?;
+        let made = self.reading(&worker.policy).all(&worker.questions.all, &worker.format, true)?;
+        let Made { mut items, indices, cut, dropped, unlabelled } = made;
         for (rows, what) in [(&cut, "cut, and their last labels lost"), (&dropped, "left out")] {
             if !rows.is_empty() {
                 tracing::warn!(
@@ -312,10 +323,6 @@ impl Method for PrmMethod {
         }
         let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_string).collect();
         self.too_long = [("rows/cut", owned(cut)), ("rows/left_out", owned(dropped))];
-        if !self.prm.compares() {
-            item::two_classes(&made)?;
-        }
-        let mut items = made;
         self.right = item::right(&items);
         item::balance(&mut items, if self.prm.compares() { Balance::None } else { self.prm.balance });
         self.items = indices.into_iter().zip(items).collect();

@@ -268,6 +268,11 @@ impl Prm {
         matches!(self.learns, Learns::Pairs | Learns::Lists)
     }
 
+    /// Whether a score is what the model would write: it then goes on generating.
+    pub fn is_spoken(&self) -> bool {
+        self.head == HeadKind::Vocabulary && !self.compares()
+    }
+
     /// What the model will judge.
     pub fn judges(&self) -> Judges {
         if self.learns == Learns::Steps { Judges::Steps } else { Judges::Outcome }

@@ -182,6 +182,10 @@ impl Section for Sft {
         Needs { drops: true, formless, selects: Selects::Rollouts, ..of_rows }
     }
 
+    fn columns(&self) -> Vec<(String, String)> {
+        self.spans_from.iter().map(|column| ("spans_from".to_owned(), column.clone())).collect()
+    }
+
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {
         let mut found = Vec::new();
         if self.votes.is_some() && stage.policy.dropout == 0.0 {

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::eval::RowFigures;
 use crate::log::Metrics;
 use crate::loss::thought::{ThoughtTokens, ThoughtWeights};
-use crate::model::Sequence;
+use crate::model::{Config, Sequence};
 use crate::rollout::Seeds;
 use crate::section::{Idle, Misfit};
 use crate::seed;
@@ -74,6 +74,10 @@ impl Section for Think {
             (_, 0.0) => learned.map(|key| (key, "with policy_weight = 0")).into(),
             _ => vec![],
         }
+    }
+
+    fn fits_model(&self, _tokenizer: &Tokenizer, shape: &Config) -> Vec<Misfit> {
+        self.too_wide(shape.context()).into_iter().collect()
     }
 
     /// As for fine-tuning; the released code goes on with a pretrained model at 1e-6.
@@ -147,12 +151,9 @@ impl ThinkMethod {
 impl Method for ThinkMethod {
     /// Gives the model what it thinks with, where it has it not from an earlier stage.
     fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        let (think, context) = (&self.think, worker.policy.context());
-        if think.window + think.thought > context {
-            return Err(Error::Recipe(format!(
-                "loop.think.window = {} and loop.think.thought = {} are more than the model's context of {context}; lower the window",
-                think.window, think.thought
-            )));
+        let think = &self.think;
+        if let Some(misfit) = think.too_wide(worker.policy.context()) {
+            return Err(Error::Recipe(misfit.sentence()));
         }
         let like = match &think.init_from {
             None => vec![],

@@ -101,6 +101,15 @@ impl Think {
         ])
     }
 
+    /// That a window and what is thought in it do not fit into a model of this context, where that is so.
+    pub(super) fn too_wide(&self, context: usize) -> Option<Misfit> {
+        let (window, thought) = (self.window, self.thought);
+        let message = format!(
+            "loop.think.window = {window} and loop.think.thought = {thought} are more than the model's context of {context}"
+        );
+        (window + thought > context).then(|| Misfit::new("window", message, "lower the window"))
+    }
+
     /// Sampled tokens of a thought.
     pub fn sampled(&self) -> usize {
         self.thought - 2

@@ -2,6 +2,7 @@
 
 mod asked;
 mod placed;
+mod wanted;
 mod weighted;
 
 use super::{Models, Registry};
@@ -12,6 +13,7 @@ use crate::rollout::Group;
 use crate::section::{Misfit, join};
 use crate::{Error, Result};
 pub use placed::OwnModel;
+pub use wanted::NamedModel;
 use weighted::Weighted;
 
 /// The rewards of a recipe with their weights: its `[reward]` table, built; or what it measures by, `[eval.measures]`.

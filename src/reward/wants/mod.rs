@@ -30,6 +30,8 @@ pub struct Wants {
     pub rewards: Vec<(String, String)>,
     /// Of the machine: the key, and what has to be there.
     pub machine: Vec<(String, MachineWant)>,
+    /// Of the policy: the key, and a layer that it has to have, counted from 1.
+    pub layers: Vec<(String, usize)>,
     /// Of the rollouts: that they are episodes of an environment.
     pub episodes: bool,
 }
@@ -133,6 +135,12 @@ impl Wants {
     /// The score of another reward, which `key` names.
     pub fn reward(mut self, key: &str, name: &str) -> Self {
         self.rewards.push((key.to_owned(), name.to_owned()));
+        self
+    }
+
+    /// A layer of the policy, counted from 1, which `key` names.
+    pub fn layer(mut self, key: &str, layer: usize) -> Self {
+        self.layers.push((key.to_owned(), layer));
         self
     }
 

@@ -7,7 +7,7 @@ pub use section::EnvironmentRollout;
 
 use super::turns::{self, InTurns, Turning};
 use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits};
-use crate::data::Example;
+use crate::data::{Example, Prompt, Tokenizer};
 use crate::engine::Statistics;
 use crate::error::{Error, Result};
 use crate::program::Program;
@@ -26,6 +26,20 @@ impl SourceSection for EnvironmentRollout {
 
     fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
         EnvironmentRollout::check_rows(self, rows)
+    }
+
+    fn columns(&self) -> Vec<(String, String)> {
+        let told = self.program.iter().flat_map(|program| &program.columns);
+        told.map(|column| ("program.columns".to_owned(), column.clone())).collect()
+    }
+
+    fn fits_tokenizer(&self, tokenizer: &Tokenizer, rows: &[&Example]) -> Vec<Misfit> {
+        let converses = rows.iter().any(|row| matches!(row.prompt, Prompt::Chat(_)));
+        if self.observation.is_some() || !converses {
+            return vec![];
+        }
+        let Err(Error::Recipe(why)) = episodes::between_turns(tokenizer) else { return vec![] };
+        vec![Misfit::new("observation", why, "")]
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {

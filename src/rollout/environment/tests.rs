@@ -1,7 +1,7 @@
 //! Episodes of a scripted policy in an environment that counts its turns.
 
 use super::*;
-use crate::data::Tokenizer;
+use crate::data::{Message, Tokenizer};
 use crate::engine::{Sampling, StopReason};
 use crate::log::Metrics;
 use crate::policy::Policy;
@@ -121,4 +121,10 @@ fn a_conversation_goes_on_by_the_chat_template() {
         "\n<|im_start|>user\n{observation}<|im_end|>\n<|im_start|>assistant\n"
     );
     assert_eq!(episodes::ended(&tokenizer, &between, &StopReason::Length), between);
+    let section: EnvironmentRollout =
+        toml::from_str("program.command = ['sh']\nprogram.columns = ['map']").unwrap();
+    let row =
+        Example { prompt: Prompt::Chat(vec![Message::new("user", "go")]), ..Example::text("row:1", "") };
+    assert!(section.fits_tokenizer(&tokenizer, &[&row]).is_empty());
+    assert_eq!(section.columns(), [("program.columns".to_owned(), "map".to_owned())]);
 }

@@ -103,6 +103,11 @@ impl Search for Adaptive {
         ])
     }
 
+    fn fits_format(&self, format: &Format) -> Vec<Misfit> {
+        let end = super::no_step_end(self.name(), self.step_tokens, format);
+        end.into_iter().chain(closing::no_cue(format, "rollout.adaptive")).collect()
+    }
+
     fn idle(&self) -> Vec<Idle> {
         idle(&[
             (self.over == Over::Enumerate, &["width", "tokens", "until"], "unless over = \"enumerate\""),

@@ -3,6 +3,7 @@
 
 use super::{Search, SearchResult, paths, score};
 use crate::error::Result;
+use crate::rationale::Format;
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use crate::section::Misfit;
 use schemars::JsonSchema;
@@ -57,6 +58,10 @@ impl Search for Beam {
             found.push(Misfit::new("branching", message, "lower it or raise n"));
         }
         found
+    }
+
+    fn fits_format(&self, format: &Format) -> Vec<Misfit> {
+        super::no_step_end(self.name(), self.step_tokens, format).into_iter().collect()
     }
 
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>> {

@@ -7,6 +7,7 @@
 use super::{Search, SearchResult, paths, scores};
 use crate::engine::is_temperature;
 use crate::error::Result;
+use crate::rationale::Format;
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use crate::section::Misfit;
 use crate::seed;
@@ -53,6 +54,10 @@ impl Search for Guided {
             found.push(Misfit::new("temperature", "it must be 0 (take the best), or at least 0.001", ""));
         }
         found
+    }
+
+    fn fits_format(&self, format: &Format) -> Vec<Misfit> {
+        super::no_step_end(self.name(), self.step_tokens, format).into_iter().collect()
     }
 
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>> {

@@ -48,6 +48,11 @@ pub trait Search {
         vec![]
     }
 
+    /// What does not go with how a rationale is written, as [`SourceSection::fits_format`] has it.
+    fn fits_format(&self, _format: &Format) -> Vec<Misfit> {
+        vec![]
+    }
+
     /// Whether all that it finds was sampled token by token.
     fn writes_itself(&self) -> bool {
         true
@@ -119,6 +124,10 @@ impl<S: Search + Clone + Debug + Send + Sync + 'static> SourceSection for S {
 
     fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
         Search::check_rows(self, rows)
+    }
+
+    fn fits_format(&self, format: &Format) -> Vec<Misfit> {
+        Search::fits_format(self, format)
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {
@@ -193,14 +202,30 @@ pub fn best(scores: &[f64]) -> usize {
 /// after `step_tokens`.
 fn step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Result<Boundary> {
     match (step_tokens, format.steps) {
-        (Some(0), _) => Err(Error::Recipe(format!("rollout.{name}.step_tokens = 0: at least one is needed"))),
-        (Some(tokens), _) => Ok(Boundary::Tokens(tokens)),
+        (Some(tokens @ 1..), _) => Ok(Boundary::Tokens(tokens)),
         (None, StepUnit::Line) => Ok(Boundary::Texts(&["\n"])),
         (None, StepUnit::Paragraph) => Ok(Boundary::Texts(&["\n\n"])),
-        (None, StepUnit::Sentence) => Err(Error::Recipe(format!(
-            "rollout.{name}: a sentence's end is seen only in what follows it; set rollout.{name}.step_tokens, or \
-             data.format.steps = \"line\" or \"paragraph\""
-        ))),
+        (Some(0), _) | (None, StepUnit::Sentence) => {
+            let why = no_step_end(name, step_tokens, format);
+            Err(Error::Recipe(why.map_or(String::new(), |misfit| misfit.sentence())))
+        }
+    }
+}
+
+/// That steps have no end, where that is so.
+fn no_step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Option<Misfit> {
+    match (step_tokens, format.steps) {
+        (Some(0), _) => Some(Misfit::new(
+            "step_tokens",
+            format!("rollout.{name}.step_tokens = 0: at least one is needed"),
+            "",
+        )),
+        (None, StepUnit::Sentence) => Some(Misfit::new(
+            "",
+            format!("rollout.{name}: a sentence's end is seen only in what follows it"),
+            format!("set rollout.{name}.step_tokens, or data.format.steps = \"line\" or \"paragraph\""),
+        )),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@ use crate::data::Example;
 use crate::engine::Sampling;
 use crate::log::Metrics;
 use crate::policy::{Init, Policy};
+use crate::rationale::AnswerForm;
 use crate::rollout::{Sample, Score, Scorer, Seeds};
 use std::sync::Arc;
 use tch::{Device, Kind};
@@ -152,6 +153,19 @@ fn a_step_has_to_have_an_end() {
     assert!(error.contains("set rollout.beam.step_tokens"), "{error}");
     assert_eq!(step_end("beam", None, &Format::default()).unwrap(), Boundary::Texts(&["\n"]));
     assert!(step_end("guided", Some(0), &format).is_err());
+    // The same is said when the recipe is read.
+    let keys = |search: &dyn SourceSection, format: &Format| {
+        search.fits_format(format).into_iter().map(|misfit| misfit.key).collect::<Vec<_>>()
+    };
+    let searches: [&dyn SourceSection; 2] = [&Beam::default(), &Guided::default()];
+    assert_eq!(searches.map(|search| keys(search, &format)), [[""], [""]]);
+    assert_eq!(searches.map(|search| keys(search, &Format::default()).len()), [0, 0]);
+    assert!(keys(&Beam { step_tokens: Some(8), ..Beam::default() }, &format).is_empty());
+    let adaptive = Adaptive::default();
+    let open = Format { answer: vec![AnswerForm::LastNumber], ..format.clone() };
+    assert_eq!([&format, &open].map(|format| keys(&adaptive, format).len()), [1, 2]);
+    let closed = Format { close: Some("\nTherefore".into()), steps: StepUnit::Line, ..open };
+    assert_eq!([&Format::default(), &closed].map(|format| keys(&adaptive, format).len()), [0, 0]);
 }
 
 /// What a policy of no training writes greedily, asked after every four tokens whether it is "a", "b" or "c".

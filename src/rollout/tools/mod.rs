@@ -30,6 +30,15 @@ impl SourceSection for ToolsRollout {
         ToolsRollout::check_rows(self, rows)
     }
 
+    fn columns(&self) -> Vec<(String, String)> {
+        let of = |(at, tool): (usize, &Tool)| -> Vec<(String, String)> {
+            let own = tool.column.iter().map(|column| (format!("tool.{at}.column"), column.clone()));
+            let told = tool.command.iter().flat_map(|command| &command.columns);
+            own.chain(told.map(|column| (format!("tool.{at}.command.columns"), column.clone()))).collect()
+        };
+        self.tool.iter().enumerate().flat_map(of).collect()
+    }
+
     fn build(&self) -> Result<Box<dyn Source>> {
         let answering = self.tool.iter().map(Answering::open).collect::<Result<_>>()?;
         Ok(Box::new(Turning(WithTools { section: self.clone(), answering: RefCell::new(answering) })))

@@ -3,11 +3,16 @@
 use crate::data::hub::Hub;
 use crate::data::{Data, Dataset, Split};
 use crate::error::Result;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Of each split the rows that were read last: stages that follow each other mostly have the same.
+/// What is known of rows that stages before had.
 #[derive(Debug, Default)]
-pub(super) struct Loaded(BTreeMap<&'static str, (String, Dataset)>);
+pub(super) struct Loaded {
+    /// Of each split the rows that were read last: stages that follow each other mostly have the same.
+    last: BTreeMap<&'static str, (String, Dataset)>,
+    /// The columns that traces of a stage will have, by its name, where they are known.
+    pub columns: BTreeMap<String, BTreeSet<String>>,
+}
 
 impl Loaded {
     /// The rows of a split, as [`Data::load`].
@@ -16,11 +21,11 @@ impl Loaded {
     /// As it.
     pub fn load(&mut self, data: &Data, split: Split, hub: &Hub, seed: u64) -> Result<Dataset> {
         let asked = format!("{seed} {data:?}");
-        if let Some((_, rows)) = self.0.get(split.key()).filter(|(read, _)| *read == asked) {
+        if let Some((_, rows)) = self.last.get(split.key()).filter(|(read, _)| *read == asked) {
             return Ok(rows.clone());
         }
         let rows = data.load(split, hub, seed)?;
-        self.0.insert(split.key(), (asked, rows.clone()));
+        self.last.insert(split.key(), (asked, rows.clone()));
         Ok(rows)
     }
 }

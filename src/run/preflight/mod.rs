@@ -1,6 +1,8 @@
 //! What is looked at before anything trains: the recipe, and all that is cheap to open, of all its stages. All that is wrong is said at once.
 
+mod fitting;
 mod found;
+mod handed;
 mod heard;
 mod loaded;
 mod machine;
@@ -108,7 +110,7 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
         let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
         found.refused.extend(machine::best_figures(&trial.recipe, &all, registry));
         found.refused.extend(machine::idle_ranks(&trial.recipe, &all, registry));
-        found.refused.extend(models::directions(&trial.recipe, stages));
+        found.refused.extend(handed::misfits(&trial.recipe, stages, registry));
     }
     match folder {
         Ok(folder) => {
@@ -334,7 +336,7 @@ impl Looking<'_> {
             && !self.wrong.iter().any(|key| key.starts_with("data") && !how_many.contains(&key.as_str()))
             && self.look_at_shots()
         {
-            self.look_at_rows(tokenized.as_ref());
+            self.look_at_rows(tokenized.as_ref(), models);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::model::Config;
 use crate::policy::PolicyConfig;
-use crate::recipe::{Recipe, Refusal, Stage};
+use crate::recipe::{Recipe, Stage};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -124,26 +124,6 @@ impl<'a> Models<'a> {
     }
 }
 
-/// Stages that are to be steered by what a stage that finds no direction has found.
-pub(super) fn directions(recipe: &Recipe, stages: &[(Option<Stage>, Vec<String>)]) -> Vec<Refusal> {
-    let named = |name: &str| recipe.stages().iter().position(|table| table.name == name);
-    let mut refused = Vec::new();
-    for (table, (stage, _)) in recipe.stages().iter().zip(stages) {
-        let steered = stage.as_ref().and_then(|stage| stage.policy.steer.as_ref());
-        let Some(from) = steered.and_then(|steered| steered.from.strip_prefix('@')) else { continue };
-        // That there is such a stage, and that it runs before, is looked at with all references.
-        let Some(target) = named(from).and_then(|at| stages[at].0.as_ref()) else { continue };
-        if !target.needs().direction {
-            let message = format!(
-                "policy.steer.from = \"@{from}\": loop.{} finds no direction; name a stage of loop.steer",
-                target.method.name()
-            );
-            refused.push(recipe.refusal(table, "policy.steer.from", &message));
-        }
-    }
-    refused
-}
-
 impl Looking<'_> {
     /// The stage's model, where it can be known; what is wrong with it is noted.
     pub(super) fn look_at_model(&mut self, models: &Models) -> Option<Rc<Known>> {
@@ -154,6 +134,7 @@ impl Looking<'_> {
                     self.refuse("policy.quantize", &error);
                 }
                 self.look_at_memory(&known.shape);
+                self.look_at_shape(&known);
                 let at_hand = !self.waits("policy.steer.from");
                 let steered = self.stage.policy.steer.as_ref();
                 if let Err(error) = steered.map_or(Ok(()), |steered| steered.fits(&known.shape, at_hand)) {

@@ -1,9 +1,9 @@
 //! The rows of a stage, looked at before it trains: whether they can be read, whether they have what is asked of them, and which are too long.
 
-use super::Looking;
 use super::found::of_kind;
-use super::models::Known;
+use super::models::{Known, Models};
 use super::tokenized::{Tokenized, called, each, looked_at};
+use super::{Looking, Rows};
 use crate::data::hub::Lack;
 use crate::data::row::some;
 use crate::data::turns::unread;
@@ -24,9 +24,10 @@ const MEASURED: usize = 200;
 const MADE: usize = 1000;
 
 impl Looking<'_> {
-    pub(super) fn look_at_rows(&mut self, model: Option<&Rc<Known>>) {
+    pub(super) fn look_at_rows(&mut self, model: Option<&Rc<Known>>, models: &Models) {
         let needs = self.stage.needs();
         let train = if needs.rows { self.read(Split::Train) } else { None };
+        self.look_at_columns(train.as_ref());
         let train = train.and_then(|rows| self.build(rows));
         let held_out = if self.stage.eval.is_some() { self.read(Split::Eval) } else { None };
         self.look_at_wants(train.as_ref(), held_out.as_ref());
@@ -44,6 +45,7 @@ impl Looking<'_> {
         }
         self.rows.held_out = held_out.as_ref().map_or(0, |rows| rows.examples.len());
         let Some(model) = model else { return };
+        self.look_at_tokenized([train.as_ref(), held_out.as_ref()], model, models);
         for (rows, split) in [(&train, Split::Train), (&held_out, Split::Eval)] {
             let Some(rows) = rows else { continue };
             let whole = split == Split::Eval || self.are_all(rows);

@@ -1,0 +1,61 @@
+//! What stages hand on, as methods say it: what their checkpoints are good for, and what traces have to have for who learns from them.
+
+use crate::rollout::Traits;
+
+/// What a stage's checkpoints are, where it changes its policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Leaves {
+    /// A model that generates.
+    #[default]
+    Writer,
+    /// A reward model, which generates nothing.
+    Scorer,
+    /// A reward model whose scores are probabilities of tokens, so that it generates as well.
+    Both,
+}
+
+/// What traces have where they come from a source that gives it ([`Traits`](crate::rollout::Traits)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfTraces {
+    /// Cuts between steps with what continuations from there came to ([`Rollout::cuts`](crate::rollout::Rollout::cuts)).
+    Cuts,
+    /// The nodes of a tree ([`Rollout::forks`](crate::rollout::Rollout::forks)).
+    Forks,
+    /// Nodes that were voted for ([`Rollout::confidence`](crate::rollout::Rollout::confidence)).
+    Votes,
+}
+
+impl OfTraces {
+    /// Whether completions of such a source can have it.
+    pub fn is_of(self, source: &Traits) -> bool {
+        match self {
+            OfTraces::Cuts => source.values_steps,
+            OfTraces::Forks => source.forks,
+            OfTraces::Votes => source.votes,
+        }
+    }
+
+    /// What it is, and which source gives it.
+    pub fn named(self) -> (&'static str, &'static str) {
+        match self {
+            OfTraces::Cuts => ("steps that were continued", "[rollout.prefix]"),
+            OfTraces::Forks => ("a tree whose ways fork", "[rollout.tree]"),
+            OfTraces::Votes => ("a tree over a rubric's questions", "[rollout.tree] with at = \"questions\""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_what_its_traits_say() {
+        let group = Traits::sampled("group", 4);
+        let all = [OfTraces::Cuts, OfTraces::Forks, OfTraces::Votes];
+        let of = |source: Traits| all.map(|one| one.is_of(&source));
+        assert_eq!(of(group.clone()), [false; 3]);
+        assert_eq!(of(Traits { values_steps: true, ..group.clone() }), [true, false, false]);
+        assert_eq!(of(Traits { forks: true, ..group }), [false, true, false]);
+    }
+}
