@@ -45,7 +45,7 @@ impl Looking<'_> {
         }
         let longest = Lengths::of(stage, model.shape.context()).longest_prompt();
         if let Some(rows) = train {
-            let whole = stage.data.task.is_none() || rows.examples.len() < MADE;
+            let whole = self.are_all(rows);
             let (tokenizer, context) = (&model.tokenizer, model.shape.context());
             let mut questions = rows.examples.iter().filter_map(|row| fitting(row, tokenizer, longest));
             let read =
