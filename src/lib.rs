@@ -82,6 +82,7 @@ struct Readme;
 pub mod error;
 pub mod library;
 pub mod digest;
+pub mod limited;
 pub mod nearest;
 pub mod section;
 pub mod seed;

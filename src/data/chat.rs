@@ -12,17 +12,19 @@ use minijinja::{Environment, ErrorKind};
 use regex::Regex;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes of a template; those that models bring have up to 35 000.
-const LONGEST: usize = 1 << 16;
+pub(super) const LONGEST: usize = 1 << 16;
 /// Bytes of a text while a template makes it, or of all that it writes.
 const MOST: usize = 1 << 25;
 /// Instructions that one conversation may take.
 const FUEL: u64 = 2_000_000;
 const NAME: &str = "chat";
+/// A conversation that takes less is none that takes long, however busy the machine is.
+const USUAL: Duration = Duration::from_secs(1);
 
 /// A chat template with the special tokens that it may name (`bos_token`, …).
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     /// Whether it keeps values beyond a loop, which it may nest into each other.
     nests: bool,
+    /// Milliseconds that conversations which take long have taken, where they have the time of one together; copies share it.
+    taken: Option<Arc<AtomicU64>>,
 }
 
 /// Signs in a row, such as a rule of dashes; parsers take each for an operator on all that follows, and their time grows with its square.
@@ -70,7 +74,18 @@ impl ChatTemplate {
         })
         .map_err(|panic| unusable(&panic))?
         .map_err(|e| refused("it does not parse", &e))?;
-        Ok(Self { tokens, environment, nests })
+        Ok(Self { tokens, environment, nests, taken: None })
+    }
+
+    /// Whether conversations that take long have the time of one together from here on, or each its own.
+    pub(super) fn share_time(&mut self, shared: bool) {
+        self.taken = shared.then(Arc::default);
+    }
+
+    /// How much time there is for a conversation.
+    fn left(&self) -> Duration {
+        let taken = self.taken.as_ref().map_or(0, |taken| taken.load(Ordering::Relaxed));
+        bounded::LONGEST.saturating_sub(Duration::from_millis(taken))
     }
 
     /// Whether it asks for something by this name.
@@ -91,6 +106,25 @@ impl ChatTemplate {
         variables: &Map<String, Json>,
         generate: bool,
     ) -> Result<String> {
+        let (began, left) = (Instant::now(), self.left());
+        if left.is_zero() {
+            return Err(refused(REFUSED, &bounded::too_long()));
+        }
+        let text = self.written(messages, variables, generate, began + left);
+        let took = began.elapsed();
+        if let Some(taken) = self.taken.as_ref().filter(|_| took > USUAL) {
+            taken.fetch_add(took.as_millis() as u64, Ordering::Relaxed);
+        }
+        text
+    }
+
+    fn written(
+        &self,
+        messages: &[Message],
+        variables: &Map<String, Json>,
+        generate: bool,
+        until: Instant,
+    ) -> Result<String> {
         let mut context: BTreeMap<&str, Value> = BTreeMap::new();
         context.extend(["tools", "documents"].map(|name| (name, Value::from(()))));
         context.extend(self.tokens.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str()))));
@@ -105,7 +139,7 @@ impl ChatTemplate {
                     .chain([("messages", Value::from_serialize(messages))]),
             );
             let render = || {
-                bounded::begin(MOST);
+                bounded::begin(MOST, until.saturating_duration_since(Instant::now()));
                 self.environment.get_template(NAME)?.render(&context)
             };
             if !self.nests {
@@ -121,9 +155,12 @@ impl ChatTemplate {
             },
             text => text,
         };
-        text.map_err(|e| refused("it refuses this conversation", &e))
+        text.map_err(|e| refused(REFUSED, &e))
     }
 }
+
+/// What is said of a conversation that a template does not write.
+const REFUSED: &str = "it refuses this conversation";
 
 /// What a turn thinks, under both of the names that chat templates know.
 fn with_reasoning(turn: &Message) -> Message {
@@ -310,6 +347,34 @@ mod tests {
     fn generation_marks_render_as_nothing_and_values_print_as_in_python() {
         let source = "{% for m in messages %}\n    {%- generation %}\nA{{ m.content is string }}{% endgeneration %}\n{% endfor %}";
         assert_eq!(render(source), "ATrue");
+    }
+
+    /// What takes long is waited for as long as one conversation may take, and after that nothing is.
+    #[test]
+    fn time_that_is_shared_ends_once() {
+        let source =
+            "{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}x";
+        let [mut endless, mut short] =
+            [source, "x"].map(|source| ChatTemplate::new(source, BTreeMap::new()).expect("it parses"));
+        let sharing = |template: &mut ChatTemplate, taken: u64| {
+            template.share_time(true);
+            template.taken.as_ref().expect("it is shared").store(taken, Ordering::Relaxed);
+        };
+        let refused = |template: &ChatTemplate| {
+            let error = template.render(&[], true).expect_err("there is no time").to_string();
+            assert!(error.contains(REFUSED) && error.contains("takes more than 10 seconds"), "{error}");
+        };
+        sharing(&mut endless, 8_500);
+        refused(&endless);
+        assert!(endless.left().is_zero(), "a second and a half is counted");
+        sharing(&mut short, 9_999);
+        let copy = short.clone();
+        assert_eq!(copy.render(&[], true).expect("it is short"), "x");
+        assert!(!short.left().is_zero(), "what is short is not counted");
+        sharing(&mut short, 10_000);
+        refused(&short.clone());
+        short.share_time(false);
+        assert_eq!(short.render(&[], true).expect("its time is its own"), "x");
     }
 
     #[test]

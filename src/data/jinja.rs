@@ -161,7 +161,7 @@ impl Jinja {
     pub fn render(&self, known: &Map<String, Value>) -> Result<String, Error> {
         let environment = self.parsed()?;
         let fill = || {
-            bounded::begin(MOST);
+            bounded::begin(MOST, bounded::LONGEST);
             environment.get_template(NAME)?.render(known)
         };
         // What keeps values beyond a loop may nest them into each other.

@@ -6,8 +6,9 @@ mod render;
 
 pub use render::Reply;
 
-use super::chat::ChatTemplate;
+use super::chat::{self, ChatTemplate};
 use crate::error::{Error, Result, quietly};
+use crate::limited;
 use growth::Growth;
 use regex::Regex;
 use serde_json::{Map, Value, json};
@@ -55,14 +56,38 @@ pub const FILES: [&str; 11] = [
     GENERATION,
 ];
 
+/// Bytes that the file of this name has at most.
+fn most(name: &str) -> u64 {
+    match name {
+        "chat_template.jinja" => chat::LONGEST as u64,
+        "chat_template.json" | GENERATION => limited::DESCRIPTION,
+        "tokenizer_config.json" | "special_tokens_map.json" | "added_tokens.json" => limited::SPECIAL_TOKENS,
+        _ => limited::VOCABULARY,
+    }
+}
+
 impl Tokenizer {
     /// Reads a model folder's `tokenizer.json`, `tokenizer_config.json` and chat template.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or that has more bytes than any of its kind.
     pub fn load(dir: &Path) -> Result<Self> {
+        let mut tokenizer = Self::look(dir)?;
+        tokenizer.chat.iter_mut().for_each(|chat| chat.share_time(false));
+        Ok(tokenizer)
+    }
+
+    /// The same to look at what a run will read: conversations that take its chat template long have as much time together as one has in a run,
+    /// so that a template without end is waited for once, whatever is written by it.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn look(dir: &Path) -> Result<Self> {
         let mut files = Vec::new();
         for name in FILES {
             let path = dir.join(name);
             if path.is_file() {
-                files.push((name.to_string(), std::fs::read(&path).map_err(Error::io(&path))?));
+                files.push((name.to_string(), limited::bytes(&path, most(name))?));
             }
         }
         Self::from_files(files, &dir.display().to_string())
@@ -179,7 +204,11 @@ impl Tokenizer {
         })?;
         let (bos, pad) = (beginning(&inner, &tokens, &config), id("pad_token"));
         let chat = match chat_source(&config, file("chat_template.jinja"), &read("chat_template.json")?) {
-            Some(source) => Some(ChatTemplate::new(&source, tokens)?),
+            Some(source) => {
+                let mut chat = ChatTemplate::new(&source, tokens)?;
+                chat.share_time(true);
+                Some(chat)
+            }
             None => None,
         };
         let (place, special) = (place.to_string(), special_tokens(&inner));
@@ -245,15 +274,15 @@ fn special_tokens(inner: &tokenizers::Tokenizer) -> Option<Regex> {
 /// The file of a model folder that says how to generate.
 pub const GENERATION: &str = "generation_config.json";
 
-/// The ids that end a completion: `generation_config.json`'s, or else `config.json`'s, or else the tokenizer's.
-pub fn generation_eos(dir: &Path) -> Result<Vec<u32>> {
+/// The ids that end a completion: `generation_config.json`'s, or else `config.json`'s, or else `eos`, the tokenizer's.
+pub fn generation_eos(dir: &Path, eos: u32) -> Result<Vec<u32>> {
     for config in [generation_config(dir)?, json_file(dir, "config.json")?] {
         let ids = eos_ids(&config);
         if !ids.is_empty() {
             return Ok(ids);
         }
     }
-    Ok(vec![Tokenizer::load(dir)?.eos()])
+    Ok(vec![eos])
 }
 
 /// What `generation_config.json` says; nothing where there is none.
@@ -266,8 +295,7 @@ fn json_file(dir: &Path, name: &str) -> Result<Map<String, Value>> {
     if !path.is_file() {
         return Ok(Map::new());
     }
-    let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-    object(&bytes, &dir.display().to_string(), name)
+    object(&limited::bytes(&path, limited::DESCRIPTION)?, &dir.display().to_string(), name)
 }
 
 /// `eos_token_id`: one id or a list.

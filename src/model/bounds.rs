@@ -1,6 +1,22 @@
 //! Shapes that no model has, refused before memory is asked for.
 
 use super::Config;
+use serde_json::{Map, Value};
+
+/// Keys whose lists have an entry a layer, or name layers.
+const BY_LAYER: [&str; 3] = ["layer_types", "no_rope_layers", "mlp_only_layers"];
+
+/// Refuses lists of `config.json` that are longer than there are layers: each layer reads them.
+pub(super) fn lists(original: &Map<String, Value>, layers: usize) -> Result<(), String> {
+    let length = |key: &str| original.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+    match BY_LAYER.into_iter().find(|key| length(key) > layers) {
+        None => Ok(()),
+        Some(key) => Err(format!(
+            "{key}: {} entries for num_hidden_layers = {layers}; cut the list to the layers that there are",
+            length(key)
+        )),
+    }
+}
 
 impl Config {
     /// What the forward pass takes for granted.

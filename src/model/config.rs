@@ -1,11 +1,12 @@
 //! A model's shape, as Hugging Face's `config.json` says it.
 
+use super::bounds;
 use super::composite;
 use super::family::{Bias, FAMILIES, Family, Window};
 use super::mxfp4;
 use super::raw::{Raw, no_model};
 use super::rope::RopeScaling;
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use tch::Kind;
@@ -70,7 +71,7 @@ impl Config {
         if !path.is_file() {
             return Err(Error::Model(no_model(dir)));
         }
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        let text = limited::text(&path, limited::DESCRIPTION)?;
         Self::parse(&text, families).map_err(|why| Error::Model(format!("{}: {why}", path.display())))
     }
 
@@ -137,6 +138,7 @@ impl Config {
         let raw: Raw = serde_path_to_error::deserialize(Value::Object(original.clone()))
             .map_err(|e| format!("{}: {}", e.path(), e.inner()))?;
         raw.supported(family)?;
+        bounds::lists(&original, raw.num_hidden_layers)?;
         let (rope_theta, rope_scaling) = raw.rope(family, &original)?;
         let config = Self {
             family,
@@ -304,6 +306,11 @@ mod tests {
             (json!({"num_key_value_heads": 5}), "32 is not a multiple of num_key_value_heads = 5"),
             (json!({"num_attention_heads": 0}), "num_attention_heads = 0"),
             (json!({"num_hidden_layers": 0}), "num_hidden_layers = 0"),
+            (
+                json!({"layer_types": vec!["full_attention"; 17]}),
+                "layer_types: 17 entries for num_hidden_layers = 16",
+            ),
+            (json!({"mlp_only_layers": vec![0; 17]}), "mlp_only_layers: 17 entries"),
             (json!({"rope_theta": 0}), "rope_theta = 0"),
             (json!({"rope_theta": -1e4}), "rope_theta = -10000"),
             (json!({"rms_norm_eps": -1e-6}), "rms_norm_eps = -0.000001"),

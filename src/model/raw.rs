@@ -2,6 +2,7 @@
 
 use super::family::{Family, Window};
 use super::rope::RopeScaling;
+use crate::limited;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -115,7 +116,7 @@ impl Raw {
 
 /// What a folder without a `config.json` is.
 pub(super) fn no_model(dir: &Path) -> String {
-    let adapter = std::fs::read_to_string(dir.join("adapter_config.json"));
+    let adapter = limited::text(&dir.join("adapter_config.json"), limited::DESCRIPTION);
     let Ok(adapter) = adapter else {
         return format!(
             "{}: no config.json here; a model's folder has one, as transformers' save_pretrained writes it",

@@ -199,7 +199,7 @@ impl Policy {
         // First, since it says what a folder is that is no model's.
         crate::model::Config::read(folder)?;
         let tokenizer = Tokenizer::load(folder)?;
-        let eos = tokenizer::generation_eos(folder)?;
+        let eos = tokenizer::generation_eos(folder, tokenizer.eos())?;
         let model = match quantize {
             None => Model::load(folder, kind, device)?,
             Some(quantize) => Model::load_quantised(folder, kind, device, quantize)?,
@@ -304,7 +304,7 @@ impl Policy {
         }
         self.tokenizer.save(folder)?;
         self.score_format.as_ref().map_or(Ok(()), |score_format| score_format.save(folder))?;
-        let known = tokenizer::generation_eos(folder)?;
+        let known = tokenizer::generation_eos(folder, self.tokenizer.eos())?;
         if self.eos.iter().all(|id| known.contains(id)) {
             return Ok(());
         }

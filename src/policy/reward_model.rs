@@ -5,6 +5,7 @@ use super::scored_elsewhere::ScoredElsewhere;
 use crate::batch::{micro_batches, sizes};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
+use crate::limited;
 use crate::model::{Grad, Head, Model};
 use crate::ranks::Served;
 use schemars::JsonSchema;
@@ -77,11 +78,12 @@ impl ScoreFormat {
     /// Reads the file in a model's folder.
     pub fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            Error::Model(format!(
-                "{}: {error}; a reward model is the checkpoint of a stage with [loop.prm]",
+        let text = limited::text(&path, limited::DESCRIPTION).map_err(|error| match error {
+            Error::Io { source, .. } => Error::Model(format!(
+                "{}: {source}; a reward model is the checkpoint of a stage with [loop.prm]",
                 path.display()
-            ))
+            )),
+            other => other,
         })?;
         serde_json::from_str(&text).map_err(|error| Error::Model(format!("{}: {error}", path.display())))
     }

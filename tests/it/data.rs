@@ -342,7 +342,7 @@ fn a_loaded_tokenizer_saves_its_files_byte_for_byte() {
     assert_eq!(tokenizer.render(&Prompt::Text("x".into())).expect("ids"), [4, 0]);
     assert_eq!(tokenizer.render(&Prompt::Text("<pad>x".into())).expect("ids"), [4, 0]);
     assert_eq!(tokenizer.render(&user("z")).expect("ids"), [4, 1]);
-    let ids = rationale::data::tokenizer::generation_eos(first.0.path()).expect("ids");
+    let ids = rationale::data::tokenizer::generation_eos(first.0.path(), tokenizer.eos()).expect("ids");
     assert_eq!(ids, [3, 4]);
 }
 

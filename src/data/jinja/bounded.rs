@@ -19,7 +19,7 @@ const COUNTED: usize = 1 << 24;
 /// How often the longest text may be made.
 const TIMES: usize = 16;
 /// How long one rendering may take; what is usual takes a thousandth of a second.
-const LONGEST: Duration = Duration::from_secs(10);
+pub const LONGEST: Duration = Duration::from_secs(10);
 /// A stack for templates that nest deep, of which only what is used is taken.
 const STACK: usize = 1 << 29;
 
@@ -31,13 +31,13 @@ thread_local! {
     static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// A rendering begins in this thread: nothing of it is written yet, and no text of it may have more than `most` bytes.
-pub fn begin(most: usize) {
+/// A rendering begins in this thread: nothing of it is written yet, no text of it may have more than `most` bytes, and so much `time` is left for it.
+pub fn begin(most: usize, time: Duration) {
     MOST.set(most);
     WRITTEN.set(0);
     COUNT.set(0);
     MADE.set(0);
-    UNTIL.set(Some(Instant::now() + LONGEST));
+    UNTIL.set(Some(Instant::now() + time));
 }
 
 /// Counts what is written; refuses more than fits.
@@ -146,12 +146,14 @@ pub fn too_much() -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("it makes a text of more than {most} MB"))
 }
 
-fn in_time() -> Result<(), Error> {
-    if UNTIL.get().is_none_or(|until| Instant::now() <= until) {
-        return Ok(());
-    }
+/// What is said of what takes too long.
+pub fn too_long() -> Error {
     let seconds = LONGEST.as_secs();
-    Err(Error::new(ErrorKind::InvalidOperation, format!("it takes more than {seconds} seconds")))
+    Error::new(ErrorKind::InvalidOperation, format!("it takes more than {seconds} seconds"))
+}
+
+fn in_time() -> Result<(), Error> {
+    if UNTIL.get().is_none_or(|until| Instant::now() <= until) { Ok(()) } else { Err(too_long()) }
 }
 
 /// Whether a text of so many bytes may be made, besides those that were.

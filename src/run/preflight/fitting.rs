@@ -2,7 +2,7 @@
 
 use super::Looking;
 use super::models::{Known, Models, Sought};
-use super::rows::{MADE, asked};
+use super::rows::asked;
 use crate::data::row::some;
 use crate::data::{Dataset, Example, Prompted, Tokenizer};
 use crate::policy::PolicyConfig;
