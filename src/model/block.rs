@@ -253,11 +253,14 @@ impl Config {
 
     /// The layers with tensors of the right shapes that take no memory.
     pub(super) fn outline(&self) -> Result<Vec<Box<dyn Block>>> {
-        let mut shaped = |_: &str, shape: &[i64]| {
-            Ok(Tensor::zeros(vec![1; shape.len()], (Kind::Float, Device::Cpu)).expand(shape, false))
-        };
+        let mut shaped = |_: &str, shape: &[i64]| Ok(outlined(shape));
         (0..self.num_hidden_layers).map(|index| self.block(index, &mut shaped)).collect()
     }
+}
+
+/// A tensor of this shape that takes no memory.
+pub(super) fn outlined(shape: &[i64]) -> Tensor {
+    Tensor::zeros(vec![1; shape.len()], (Kind::Float, Device::Cpu)).expand(shape, false)
 }
 
 impl Model {

@@ -3,9 +3,9 @@
 
 use super::attention::Packed;
 use super::heads::Projection;
-use super::stored::Stored;
+use super::stored::{Stored, Taking};
 use super::{Model, init, weights};
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use serde_json::Value;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -58,19 +58,14 @@ impl Extractor {
     }
 
     /// What the folder `dir` holds of it, if it does, for states of `hidden` numbers and so many labels.
-    pub(super) fn load(
-        dir: &Path,
-        (hidden, labels): (usize, usize),
-        kind: Kind,
-        device: Device,
-    ) -> Result<Option<Self>> {
-        let Some(mut stored) = Stored::beside(dir.join(FILE))? else { return Ok(None) };
+    pub(super) fn load(dir: &Path, (hidden, labels): (usize, usize), taking: Taking) -> Result<Option<Self>> {
+        let Some(mut stored) = Stored::beside(dir.join(FILE), taking)? else { return Ok(None) };
         let notes = dir.join(NOTES);
-        let text = std::fs::read_to_string(&notes).map_err(Error::io(&notes))?;
+        let text = limited::text(&notes, limited::DESCRIPTION)?;
         let notes = serde_json::from_str(&text)
             .map_err(|error| Error::Model(format!("{}: {error}", notes.display())))?;
         let has_second = stored.has(&format!("{SECOND}.weight"));
-        let mut take = |name: &str, shape: &[i64]| stored.take_as(name, shape, kind, device);
+        let mut take = |name: &str, shape: &[i64]| stored.take_as(name, shape);
         let hidden = hidden as i64;
         let mut projection = |name: &str, labels: i64| -> Result<Projection> {
             let weight = take(&format!("{name}.weight"), &[labels, hidden])?;
@@ -114,7 +109,8 @@ impl Model {
         if self.extractor.is_some() {
             let labels = self.score.as_ref().map_or(0, |score| score.weight.size()[0] as usize);
             let sizes = (self.config.hidden_size, labels);
-            self.extractor = Extractor::load(dir, sizes, self.kind(), self.device())?;
+            let taking = Taking::numbers(self.kind(), self.device());
+            self.extractor = Extractor::load(dir, sizes, taking)?;
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! Low-rank adapters (Hu et al. 2021), read and written as peft does.
 
-use super::stored::Stored;
+use super::stored::{Stored, Taking};
 use super::weights;
 use super::{Adapter, Config, Linear, Model, Rope, family, init};
 use crate::section::{Misfit, all_fit, broken};
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -108,7 +108,8 @@ impl Model {
 
     pub(super) fn read_adapters(&mut self, dir: &Path) -> Result<()> {
         let lora = read_config(&dir.join(CONFIG), &self.targets())?;
-        let mut stored = Stored::one(dir.join(WEIGHTS))?;
+        let taking = Taking::numbers(self.kind(), self.device());
+        let mut stored = Stored::one(dir.join(WEIGHTS), taking)?;
         self.attach(&lora, |name, out, input, rank| {
             let a = stored.take(&format!("{name}.lora_A.weight"), &[rank, input])?;
             Ok((a, stored.take(&format!("{name}.lora_B.weight"), &[out, rank])?))
@@ -260,7 +261,7 @@ fn config_json(lora: &Lora, targets: &[String], base: Value) -> Value {
 /// peft's file; what it may ask for beyond plain LoRA is refused by name.
 fn read_config(path: &Path, known: &[String]) -> Result<Lora> {
     let refuse = |why: String| Error::Model(format!("{}: {why}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let text = limited::text(path, limited::DESCRIPTION)?;
     let config: Value = serde_json::from_str(&text).map_err(|e| refuse(e.to_string()))?;
     for key in
         ["use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform"]

@@ -1,11 +1,11 @@
 //! What is added to the states behind layers while a model computes, and never learned: a direction in what it does, such as from long reasoning
 //! to short (Efficiency Steering, arXiv 2506.15647).
 
-use super::Model;
-use super::stored::Stored;
+use super::stored::{Stored, Taking};
+use super::{Config, Model};
 use crate::{Error, Result};
 use std::path::Path;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// What is added to every token's state behind each layer.
 #[derive(Debug)]
@@ -55,17 +55,32 @@ impl Model {
     /// # Errors
     /// A file that is none, or is of a model of another shape.
     pub fn read_direction(&self, path: &Path) -> Result<Tensor> {
-        let mut stored = Stored::one(path.to_path_buf())?;
-        let names = stored.names();
-        let [name] = names.as_slice() else {
-            return Err(Error::Model(format!(
-                "{}: a direction is one tensor, and this file has {}",
-                path.display(),
-                names.len()
-            )));
-        };
-        stored.take(name, &[self.layers.len() as i64, self.config.hidden_size as i64])
+        direction(path, &self.config, Taking::numbers(Kind::Float, Device::Cpu))
     }
+}
+
+impl Config {
+    /// Refuses the file of a direction that [`Model::read_direction`] refuses, but for its numbers, which are not read.
+    ///
+    /// # Errors
+    /// As it.
+    pub fn look_at_direction(&self, path: &Path) -> Result<()> {
+        direction(path, self, Taking::OUTLINES).map(|_| ())
+    }
+}
+
+/// The one tensor of a file.
+fn direction(path: &Path, shape: &Config, taking: Taking) -> Result<Tensor> {
+    let mut stored = Stored::one(path.to_path_buf(), taking)?;
+    let names = stored.names();
+    let [name] = names.as_slice() else {
+        return Err(Error::Model(format!(
+            "{}: a direction is one tensor, and this file has {}",
+            path.display(),
+            names.len()
+        )));
+    };
+    stored.take(name, &[shape.num_hidden_layers as i64, shape.hidden_size as i64])
 }
 
 #[cfg(test)]
@@ -73,7 +88,6 @@ mod tests {
     use super::*;
     use crate::model::Grad;
     use crate::near::far;
-    use tch::Device;
 
     /// Rows of different numbers: 0 … 15, 16 … 31, 32 … 47, over 100.
     fn direction() -> Tensor {
@@ -128,8 +142,10 @@ mod tests {
         };
         write(&[("any", direction())]);
         assert!(far(&model.read_direction(&path).unwrap(), &direction()) == 0.0);
+        assert!(model.config.look_at_direction(&path).is_ok());
         let told = |what: &str| {
             let said = model.read_direction(&path).unwrap_err().to_string();
+            assert_eq!(model.config.look_at_direction(&path).unwrap_err().to_string(), said);
             assert!(said.contains(what), "{said}");
         };
         write(&[("any", direction().narrow(0, 0, 2))]);

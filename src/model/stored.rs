@@ -1,7 +1,8 @@
 //! The tensors in a folder's safetensors files, memory-mapped and handed out one by one.
 
+use super::block::outlined;
 use super::{Config, composite, mxfp4, names};
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde::Deserialize;
@@ -19,8 +20,28 @@ pub(super) const INDEX: &str = "model.safetensors.index.json";
 /// What the names of layers that predict further tokens at once begin with: transformers too leaves them out.
 const FURTHER: &str = "mtp.";
 
+/// What is made of the tensors that are taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taking {
+    pub kind: Kind,
+    pub device: Device,
+    /// Whether their numbers are read. Else all that a file says of them is looked at, and what is handed out has their shape and no memory.
+    pub numbers: bool,
+}
+
+impl Taking {
+    /// Without their numbers.
+    pub const OUTLINES: Self = Self { kind: Kind::Float, device: Device::Cpu, numbers: false };
+
+    /// In numbers of `kind` on `device`.
+    pub fn numbers(kind: Kind, device: Device) -> Self {
+        Self { kind, device, numbers: true }
+    }
+}
+
 /// The tensors of a folder that have not been taken yet.
 pub(super) struct Stored {
+    taking: Taking,
     /// What an error points at: the single file, or the index.
     source: PathBuf,
     files: Vec<Mapped>,
@@ -43,13 +64,13 @@ struct Index {
 
 impl Stored {
     /// The weights of the model folder `dir`.
-    pub fn open(dir: &Path) -> Result<Self> {
+    pub fn open(dir: &Path, taking: Taking) -> Result<Self> {
         let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
         if single.is_file() {
-            return Self::one(single);
+            return Self::one(single, taking);
         }
         if index.is_file() {
-            return Self::sharded(dir, index);
+            return Self::sharded(dir, index, taking);
         }
         let there = dir.join("pytorch_model.bin");
         if there.is_file() || dir.join("pytorch_model.bin.index.json").is_file() {
@@ -63,20 +84,20 @@ impl Stored {
     }
 
     /// The tensors of one file.
-    pub fn one(path: PathBuf) -> Result<Self> {
+    pub fn one(path: PathBuf, taking: Taking) -> Result<Self> {
         let file = Mapped::open(path.clone())?;
         let names = file.metadata.tensors().into_keys().map(|name| (name, 0));
         let places = places(names.collect());
-        Ok(Self { source: path, files: vec![file], places })
+        Ok(Self { taking, source: path, files: vec![file], places })
     }
 
     /// The tensors of one file, where it is there.
-    pub fn beside(path: PathBuf) -> Result<Option<Self>> {
-        path.is_file().then(|| Self::one(path)).transpose()
+    pub fn beside(path: PathBuf, taking: Taking) -> Result<Option<Self>> {
+        path.is_file().then(|| Self::one(path, taking)).transpose()
     }
 
-    fn sharded(dir: &Path, source: PathBuf) -> Result<Self> {
-        let text = std::fs::read_to_string(&source).map_err(Error::io(&source))?;
+    fn sharded(dir: &Path, source: PathBuf, taking: Taking) -> Result<Self> {
+        let text = limited::text(&source, limited::INDEX)?;
         let index: Index =
             serde_json::from_str(&text).map_err(|e| Error::Model(format!("{}: {e}", source.display())))?;
         let names: BTreeSet<&String> = index.weight_map.values().collect();
@@ -88,7 +109,7 @@ impl Stored {
         }
         let names = index.weight_map.iter().map(|(tensor, file)| (tensor.clone(), numbers[file]));
         let places = places(names.collect());
-        Ok(Self { source, files, places })
+        Ok(Self { taking, source, files, places })
     }
 
     /// Whether the files hold other parts too, which are left out.
@@ -96,7 +117,7 @@ impl Stored {
         self.places.iter().any(|(name, (_, stored))| name != stored || name.starts_with(FURTHER))
     }
 
-    /// Whether there is an output projection that is not the embedding.
+    /// Whether there is an output projection that is not the embedding, which only numbers say.
     pub fn has_own_head(&self, config: &Config) -> Result<bool> {
         let [head, embedding] = [names::HEAD, names::EMBEDDING].map(|name| config.family.name(name));
         let (Some((at, head)), Some((of, embedding))) = (self.places.get(&head), self.places.get(&embedding))
@@ -104,13 +125,13 @@ impl Stored {
             return Ok(false);
         };
         let shape = [config.vocab_size as i64, config.hidden_size as i64];
-        let [head, embedding] =
-            [self.files[*at].tensor(head, &shape)?, self.files[*of].tensor(embedding, &shape)?];
-        Ok(head.kind() != embedding.kind() || !head.equal(&embedding))
+        let [head, embedding] = [self.tensor(*at, head, &shape)?, self.tensor(*of, embedding, &shape)?];
+        Ok(self.taking.numbers && (head.kind() != embedding.kind() || !head.equal(&embedding)))
     }
 
-    /// As [`take`](Self::take), in numbers of `kind` on `device`.
-    pub fn take_as(&mut self, name: &str, shape: &[i64], kind: Kind, device: Device) -> Result<Tensor> {
+    /// As [`take`](Self::take), in the numbers and on the device that are asked for.
+    pub fn take_as(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        let Taking { kind, device, .. } = self.taking;
         Ok(self.take(name, shape)?.to_device(device).to_kind(kind))
     }
 
@@ -122,7 +143,8 @@ impl Stored {
         }
         if let Some(parts) = names::parts(name, shape[0]) {
             let parts = parts.into_iter().map(|part| self.take(&part, &shape[1..]));
-            return Ok(Tensor::stack(&parts.collect::<Result<Vec<_>>>()?, 0));
+            let parts = parts.collect::<Result<Vec<_>>>()?;
+            return Ok(self.made(shape, || Tensor::stack(&parts, 0)));
         }
         let quantised = [format!("{name}_blocks"), format!("{name}_scales")];
         if let (&[experts, input, out], true) = (shape, self.places.contains_key(&quantised[0])) {
@@ -130,9 +152,11 @@ impl Stored {
             let groups = input / mxfp4::BLOCK;
             let [blocks, scales] = [vec![experts, out, groups, mxfp4::BLOCK / 2], vec![experts, out, groups]];
             let [blocks, scales] = [self.bytes(&quantised[0], &blocks)?, self.bytes(&quantised[1], &scales)?];
-            let each = blocks.unbind(0).into_iter().zip(scales.unbind(0));
-            let each = each.map(|(blocks, scales)| mxfp4::dequantised(&blocks, &scales).tr());
-            return Ok(Tensor::stack(&each.collect::<Vec<_>>(), 0));
+            return Ok(self.made(shape, || {
+                let each = blocks.unbind(0).into_iter().zip(scales.unbind(0));
+                let each = each.map(|(blocks, scales)| mxfp4::dequantised(&blocks, &scales).tr());
+                Tensor::stack(&each.collect::<Vec<_>>(), 0)
+            }));
         }
         let (place, name) = self.places.remove(name).ok_or_else(|| {
             let remedy = match name {
@@ -143,7 +167,17 @@ impl Stored {
             };
             Error::Model(format!("{}: tensor {name} is missing{remedy}", self.source.display()))
         })?;
-        self.files[place].tensor(&name, shape)
+        self.tensor(place, &name, shape)
+    }
+
+    /// The tensor of a file that is called `name` there.
+    fn tensor(&self, place: usize, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.files[place].stored(name, shape, None, self.taking.numbers)
+    }
+
+    /// What is made of several, of this shape.
+    fn made(&self, shape: &[i64], make: impl FnOnce() -> Tensor) -> Tensor {
+        if self.taking.numbers { make() } else { outlined(shape) }
     }
 
     /// The matrices of all experts where a checkpoint has them in one tensor, gates above what they gate, as transformers computes with them.
@@ -164,15 +198,16 @@ impl Stored {
             self.places.remove(&key);
         }
         let both = if half.is_some() { 2 } else { 1 };
-        let tensor = self.files[place].tensor(&stored, &[count, both * out, input])?;
-        Ok(Some(half.map_or_else(|| tensor.shallow_clone(), |start| tensor.narrow(1, start, out).copy())))
+        let tensor = self.tensor(place, &stored, &[count, both * out, input])?;
+        let part = |start: i64| self.made(shape, || tensor.narrow(1, start, out).copy());
+        Ok(Some(half.map_or_else(|| tensor.shallow_clone(), part)))
     }
 
     /// The bytes called `name`, of this `shape`.
     fn bytes(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
         let missing = || Error::Model(format!("{}: tensor {name} is missing", self.source.display()));
         let (place, name) = self.places.remove(name).ok_or_else(missing)?;
-        self.files[place].stored(&name, shape, Some(Kind::Uint8))
+        self.files[place].stored(&name, shape, Some(Kind::Uint8), self.taking.numbers)
     }
 
     /// The names of those that are not taken, in order.
@@ -217,13 +252,7 @@ fn places(names: Vec<(String, usize)>) -> HashMap<String, (usize, String)> {
 
 impl Mapped {
     fn open(path: PathBuf) -> Result<Self> {
-        // To open a pipe waits for who writes into it.
-        if !std::fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
-            return Err(Error::Model(format!(
-                "{}: no file, but a pipe, a device or a folder",
-                path.display()
-            )));
-        }
+        limited::size(&path)?;
         let file = File::open(&path).map_err(Error::io(&path))?;
         // Safety: the mapping is only read, and dropped when loading ends; a file that another program cuts short
         // meanwhile would stop this one, as it would in every reader of safetensors.
@@ -233,12 +262,8 @@ impl Mapped {
         Ok(Self { path, start: header + 8, bytes, metadata })
     }
 
-    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        self.stored(name, shape, None)
-    }
-
-    /// A tensor of numbers, or of another `kind`.
-    fn stored(&self, name: &str, shape: &[i64], other: Option<Kind>) -> Result<Tensor> {
+    /// A tensor of numbers, or of another `kind`; without its `numbers` its outline.
+    fn stored(&self, name: &str, shape: &[i64], other: Option<Kind>, numbers: bool) -> Result<Tensor> {
         let refuse = |why: String| Err(Error::Model(format!("{}: tensor {name} {why}", self.path.display())));
         let Some(info) = self.metadata.info(name) else {
             return refuse("is not in this file, though the index says so".into());
@@ -264,6 +289,9 @@ impl Mapped {
         let wanted = stored.iter().try_fold(kind.elt_size_in_bytes(), |bytes, &size| bytes.checked_mul(size));
         if wanted != Some(bytes.len()) {
             return refuse(format!("has {} bytes, which its shape {stored:?} does not", bytes.len()));
+        }
+        if !numbers {
+            return Ok(outlined(shape));
         }
         let tensor = Tensor::f_from_data_size(bytes, shape, kind)?;
         // What has been copied is not kept in memory a second time.
@@ -305,7 +333,8 @@ mod tests {
         for name in ["pipe", "."] {
             let index = format!("{{\"weight_map\": {{\"model.norm.weight\": {name:?}}}}}");
             std::fs::write(folder.path().join(INDEX), index).unwrap();
-            let refused = Stored::open(folder.path()).err().expect("no weights").to_string();
+            let refused =
+                Stored::open(folder.path(), Taking::OUTLINES).err().expect("no weights").to_string();
             assert!(refused.contains("no file, but a pipe") || refused.contains("leads out"), "{refused}");
         }
     }

@@ -1,7 +1,7 @@
 //! What thinks before each token of a language model (Quiet-STaR, Zelikman et al. 2024, arXiv 2403.09629): embeddings of what begins
 //! and ends a thought, and a head that mixes the states with and without one.
 
-use super::stored::Stored;
+use super::stored::{Stored, Taking};
 use super::{Model, init, linear, weights};
 use crate::Result;
 use std::path::Path;
@@ -65,10 +65,10 @@ impl Thoughts {
     }
 
     /// What the folder `dir` holds of it, if it does, for states of `hidden` numbers.
-    pub(super) fn load(dir: &Path, hidden: usize, kind: Kind, device: Device) -> Result<Option<Self>> {
-        let Some(mut stored) = Stored::beside(dir.join(FILE))? else { return Ok(None) };
+    pub(super) fn load(dir: &Path, hidden: usize, taking: Taking) -> Result<Option<Self>> {
+        let Some(mut stored) = Stored::beside(dir.join(FILE), taking)? else { return Ok(None) };
         let scale = stored.take(SCALE, &[1])?.double_value(&[0]);
-        let mut of = |name: &str, shape: &[i64]| stored.take_as(name, shape, kind, device);
+        let mut of = |name: &str, shape: &[i64]| stored.take_as(name, shape);
         let hidden = hidden as i64;
         let marks = of(MARKS, &[2, hidden])?;
         let mut layer = |layer: usize, shape: [i64; 2]| -> Result<(Tensor, Tensor)> {
@@ -132,7 +132,8 @@ impl Model {
     /// Reads what the model folder `dir` says of thoughts again, where it thinks.
     pub fn load_thoughts(&mut self, dir: &Path) -> Result<()> {
         if self.thoughts.is_some() {
-            self.thoughts = Thoughts::load(dir, self.config.hidden_size, self.kind(), self.device())?;
+            let taking = Taking::numbers(self.kind(), self.device());
+            self.thoughts = Thoughts::load(dir, self.config.hidden_size, taking)?;
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! What a policy expects of what it is writing: a head that reads a value off its states (Ziegler et al. 2019, arXiv 1909.08593).
 
 use super::heads::Projection;
-use super::stored::Stored;
+use super::stored::{Stored, Taking};
 use super::{Model, weights};
 use crate::Result;
 use std::path::Path;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 /// The file beside the weights that holds it: whoever loads the folder without it has the policy alone.
 pub const FILE: &str = "value.safetensors";
@@ -47,10 +47,10 @@ impl ValueHead {
     }
 
     /// What the folder `dir` holds of it, if it does, for states of `hidden` numbers.
-    pub(super) fn load(dir: &Path, hidden: usize, kind: Kind, device: Device) -> Result<Option<Self>> {
-        let Some(mut stored) = Stored::beside(dir.join(FILE))? else { return Ok(None) };
+    pub(super) fn load(dir: &Path, hidden: usize, taking: Taking) -> Result<Option<Self>> {
+        let Some(mut stored) = Stored::beside(dir.join(FILE), taking)? else { return Ok(None) };
         let scale = stored.take(SCALE, &[1])?.double_value(&[0]);
-        let mut of = |name: &str, shape: &[i64]| stored.take_as(name, shape, kind, device);
+        let mut of = |name: &str, shape: &[i64]| stored.take_as(name, shape);
         let (weight, bias) = (of(WEIGHT, &[1, hidden as i64])?, of(BIAS, &[1])?);
         stored.nothing_left(None)?;
         Ok(Some(Self { projection: Projection { weight, bias: Some(bias) }, scale }))
@@ -72,7 +72,8 @@ impl Model {
     /// Reads the value head from the model folder `dir` again, where there is one.
     pub fn load_value(&mut self, dir: &Path) -> Result<()> {
         if self.value.is_some() {
-            self.value = ValueHead::load(dir, self.config.hidden_size, self.kind(), self.device())?;
+            let taking = Taking::numbers(self.kind(), self.device());
+            self.value = ValueHead::load(dir, self.config.hidden_size, taking)?;
         }
         Ok(())
     }
@@ -81,6 +82,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tch::{Device, Kind};
 
     #[test]
     fn it_begins_with_nothing_and_is_the_projection_times_its_scale() {

@@ -1,6 +1,6 @@
 //! Model folders: safetensors in, safetensors out, as Hugging Face lays them out.
 
-use super::stored::{INDEX, SINGLE, Stored};
+use super::stored::{INDEX, SINGLE, Stored, Taking};
 use super::stowed::{Stowed, write_stowed};
 pub(super) use super::stowed::{bytes_of, remove, write_json, write_tensors};
 use super::{
@@ -24,23 +24,28 @@ impl Model {
 
     /// The same, of one of these families.
     pub fn load_among(families: &'static [Family], dir: &Path, kind: Kind, device: Device) -> Result<Self> {
-        Self::load_as(families, dir, kind, device, None)
+        Self::load_as(families, dir, None, Taking::numbers(kind, device))
     }
 
     /// The model in the folder `dir` with the matrices of its layers in four bits; there is never more than a layer in full.
     pub fn load_quantised(dir: &Path, kind: Kind, device: Device, quantize: Quantize) -> Result<Self> {
-        Self::load_as(FAMILIES, dir, kind, device, Some(quantize))
+        Self::load_as(FAMILIES, dir, Some(quantize), Taking::numbers(kind, device))
+    }
+
+    /// The shape of the model in the folder `dir`, of which all that [`load`](Self::load) refuses is refused but for the numbers: these are not
+    /// read, so that it takes as long with the largest models.
+    pub fn look(dir: &Path) -> Result<Config> {
+        Ok(Self::load_as(FAMILIES, dir, None, Taking::OUTLINES)?.config)
     }
 
     fn load_as(
         families: &'static [Family],
         dir: &Path,
-        kind: Kind,
-        device: Device,
         quantize: Option<Quantize>,
+        taking: Taking,
     ) -> Result<Self> {
         let mut config = Config::read_among(families, dir)?;
-        let mut stored = Stored::open(dir)?;
+        let mut stored = Stored::open(dir, taking)?;
         if stored.leaves_parts_out() {
             tracing::warn!(
                 "{}: of this checkpoint the language model alone is loaded; what is saved is a {:?} model",
@@ -63,12 +68,10 @@ impl Model {
         let (tied, hidden) = (config.tie_word_embeddings, config.hidden_size as i64);
         let head = config.family.name(names::HEAD);
         let classifier = heads::described(&config.original);
-        let thoughts = Thoughts::load(dir, config.hidden_size, kind, device)?;
-        let value = ValueHead::load(dir, config.hidden_size, kind, device)?;
-        let mut take = |name: &str, shape: &[i64]| {
-            let tensor = stored.take(name, shape)?;
-            Ok(tensor.to_device(device).to_kind(kind))
-        };
+        let thoughts = Thoughts::load(dir, config.hidden_size, taking)?;
+        let value = ValueHead::load(dir, config.hidden_size, taking)?;
+        let device = taking.device;
+        let mut take = |name: &str, shape: &[i64]| stored.take_as(name, shape);
         let Some((labels, bias)) = classifier else {
             let model = names::assemble(config, device, quantize, take)?;
             stored.nothing_left(tied.then_some(&head))?;
@@ -83,18 +86,16 @@ impl Model {
         model.score = Some(heads::Projection { weight, bias });
         stored.nothing_left(Some(&head))?;
         let sizes = (model.config.hidden_size, labels);
-        model.extractor = Extractor::load(dir, sizes, kind, device)?;
+        model.extractor = Extractor::load(dir, sizes, taking)?;
         Ok(Self { thoughts, value, ..model })
     }
 
     /// Reads the score head, where there is one, from the model folder `dir` again.
     pub fn load_score(&mut self, dir: &Path) -> Result<()> {
-        let (kind, device) = (self.kind(), self.device());
+        let taking = Taking::numbers(self.kind(), self.device());
         let Some(score) = &mut self.score else { return Ok(()) };
-        let mut stored = Stored::open(dir)?;
-        let mut take = |name: &str, old: &Tensor| -> Result<Tensor> {
-            Ok(stored.take(name, &old.size())?.to_device(device).to_kind(kind))
-        };
+        let mut stored = Stored::open(dir, taking)?;
+        let mut take = |name: &str, old: &Tensor| stored.take_as(name, &old.size());
         score.weight = take(heads::WEIGHT, &score.weight)?;
         if let Some(bias) = &mut score.bias {
             *bias = take(heads::BIAS, bias)?;
@@ -210,8 +211,11 @@ mod tests {
             .unwrap()
     }
 
+    /// What is said of a folder: the same whether its numbers are read or not.
     fn refusal(dir: &Path) -> String {
-        Model::load(dir, Kind::Float, Device::Cpu).unwrap_err().to_string()
+        let said = Model::load(dir, Kind::Float, Device::Cpu).unwrap_err().to_string();
+        assert_eq!(Model::look(dir).unwrap_err().to_string(), said);
+        said
     }
 
     #[test]
@@ -227,6 +231,7 @@ mod tests {
         // The largest tensor has 128 · 384 · 4 bytes = 196608, so that every file holds at most that.
         model.save_sharded(dir.path(), 196_608).unwrap();
         assert!(!dir.path().join(SINGLE).exists() && files() > 5);
+        assert_eq!(Model::look(dir.path()).unwrap().num_hidden_layers, 2);
         let again = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap();
         assert!(model.tensors().iter().zip(again.tensors()).all(|((_, a), (_, b))| a.equal(&b)));
     }
@@ -254,8 +259,36 @@ mod tests {
         model.save(dir.path()).unwrap();
         assert!(refusal(dir.path()).contains("has shape [384, 128]; by config.json it should be [100, 128]"));
 
-        std::fs::write(&path, b"no tensors").unwrap();
-        assert!(refusal(dir.path()).contains("not a whole safetensors file"));
+        let whole = std::fs::read(&path).unwrap();
+        for part in [&b"no tensors"[..], &b""[..], &whole[..whole.len() / 2], &whole[..whole.len() - 1]] {
+            std::fs::write(&path, part).unwrap();
+            assert!(refusal(dir.path()).contains("not a whole safetensors file"));
+        }
+    }
+
+    /// Experts, one tensor each or all in one, and numbers of four bits: none of them is read.
+    #[test]
+    fn every_saved_model_can_be_looked_at() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models");
+        let mut count = 0;
+        for folder in std::fs::read_dir(models).unwrap().map(|folder| folder.unwrap().path()) {
+            if folder.join(config::FILE).is_file() {
+                let loaded = Model::load(&folder, Kind::Float, Device::Cpu).unwrap().config;
+                assert_eq!(Model::look(&folder).unwrap().original, loaded.original, "{}", folder.display());
+                count += 1;
+            }
+        }
+        assert!(count > 20, "{count}");
+    }
+
+    #[test]
+    fn a_shard_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        model().save_sharded(dir.path(), 196_608).unwrap();
+        let shards = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+        let shard = shards.into_iter().find(|path| path.to_string_lossy().contains("-00002-of-")).unwrap();
+        std::fs::remove_file(&shard).unwrap();
+        assert!(refusal(dir.path()).starts_with(&shard.display().to_string()));
     }
 
     #[test]
@@ -286,8 +319,9 @@ mod tests {
         let model = model();
         let _ = model.norm.shallow_clone().detach().fill_(f64::NAN);
         model.save(dir.path()).unwrap();
-        let said = refusal(dir.path());
+        let said = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap_err().to_string();
         assert!(said.contains("tensor model.norm.weight has numbers that are not finite"), "{said}");
+        assert!(Model::look(dir.path()).is_ok(), "numbers are not read");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod candidates;
 pub mod choices;
 mod elsewhere;
 pub mod embedding;
+mod folder;
 pub mod init;
 mod prompt_logprobs;
 pub mod reference;
@@ -23,6 +24,7 @@ pub use scored_elsewhere::Holder;
 pub use steer::{Spanned, Steered};
 
 use elsewhere::{Current, Elsewhere};
+use folder::belong_together;
 
 use crate::batch::micro_batches;
 use crate::data::hub::Hub;
@@ -184,37 +186,9 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Loads a Hugging Face folder.
-    pub fn load(folder: &Path, kind: Kind, device: Device, slots: usize) -> Result<Self> {
-        Self::load_as(folder, kind, device, slots, None)
-    }
-
-    fn load_as(
-        folder: &Path,
-        kind: Kind,
-        device: Device,
-        slots: usize,
-        quantize: Option<Quantize>,
-    ) -> Result<Self> {
-        // First, since it says what a folder is that is no model's.
-        crate::model::Config::read(folder)?;
-        let tokenizer = Tokenizer::load(folder)?;
-        let eos = tokenizer::generation_eos(folder, tokenizer.eos())?;
-        let model = match quantize {
-            None => Model::load(folder, kind, device)?,
-            Some(quantize) => Model::load_quantised(folder, kind, device, quantize)?,
-        };
-        Self::new(model, tokenizer, eos, slots)
-    }
-
     /// Puts the parts together; the tokenizer's ids must have a row in the model's embedding.
     pub fn new(model: Model, tokenizer: Tokenizer, mut eos: Vec<u32>, slots: usize) -> Result<Self> {
-        let (ids, rows) = (tokenizer.vocab_size(), model.config.vocab_size);
-        if ids > rows {
-            return Err(Error::Model(format!(
-                "the tokenizer knows {ids} tokens and the model has {rows} embedding rows: they do not belong together"
-            )));
-        }
+        belong_together(&tokenizer, &model.config)?;
         if !eos.contains(&tokenizer.eos()) {
             eos.push(tokenizer.eos());
         }

@@ -40,10 +40,10 @@ impl Steered {
         ])
     }
 
-    /// What does not go with a model of this shape; where the direction is `at_hand`, that it is there.
+    /// What does not go with a model of this shape; where the direction is `at_hand`, that it is there and of one layer a row.
     ///
     /// # Errors
-    /// [`Error::Recipe`], naming the key.
+    /// [`Error::Recipe`], naming the key; [`Error::Model`], naming the file.
     pub fn fits(&self, shape: &Config, at_hand: bool) -> Result<()> {
         let depth = shape.num_hidden_layers;
         if let Some(layer) = self.layers.iter().find(|layer| **layer > depth) {
@@ -55,7 +55,7 @@ impl Steered {
                 self.from
             )));
         }
-        Ok(())
+        if at_hand { shape.look_at_direction(Path::new(&self.from)) } else { Ok(()) }
     }
 
     /// Has `model` steered.

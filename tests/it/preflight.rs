@@ -3,8 +3,11 @@
 
 use crate::program::Program;
 use crate::recipes::Tiny;
+use rationale::policy::Init;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind};
 
 /// Two stages that are well; the second is given what is wrong.
 const STAGES: &str = r#"
@@ -218,6 +221,93 @@ fn all_misfits_are_said_at_once() {
         assert!(said.contains("8 things are wrong"), "{said}");
     }
     assert!(!program.out().exists());
+}
+
+/// A model of a few thousand weights, in the folder `name` beside the recipe.
+fn whole_model(program: &Program, name: &str) -> PathBuf {
+    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
+    let folder = program.out().with_file_name(name);
+    init.make(Kind::Float, Device::Cpu, 1, 1).unwrap().save(&folder).unwrap();
+    folder
+}
+
+/// The same text in the place of another of its length.
+fn replace(file: &Path, old: &str, new: &str) {
+    assert_eq!(old.len(), new.len());
+    let mut bytes = fs::read(file).unwrap();
+    let at = bytes.windows(old.len()).position(|part| part == old.as_bytes()).unwrap();
+    bytes[at..at + new.len()].copy_from_slice(new.as_bytes());
+    fs::write(file, bytes).unwrap();
+}
+
+/// Models whose weights are cut off, lack a tensor, have another shape than they say or lack a file: as policy, in rewards and in measures.
+#[test]
+fn weights_are_looked_at_before_anything_trains() {
+    let program = program();
+    let weights = "model.safetensors";
+    let cut = whole_model(&program, "cut").join(weights);
+    let bytes = fs::read(&cut).unwrap();
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    replace(&whole_model(&program, "lacking").join(weights), "model.norm.weight", "model.nrom.weight");
+    let shaped = whole_model(&program, "shaped").join("config.json");
+    let config = fs::read_to_string(&shaped).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    config["intermediate_size"] = 40.into();
+    fs::write(&shaped, config.to_string()).unwrap();
+    let sharded = whole_model(&program, "sharded");
+    fs::remove_file(sharded.join(weights)).unwrap();
+    program.write(
+        "sharded/model.safetensors.index.json",
+        r#"{"weight_map": {"model.norm.weight": "model-1.safetensors"}}"#,
+    );
+    program.write("sharded/model-2.safetensors", "");
+    let sets = [
+        "stage.second.policy.model=\"cut\"",
+        "stage.second.reward.perplexity={model=\"lacking\"}",
+        "stage.second.reward.similarity={to=\"prompt\", model=\"shaped\"}",
+        "stage.second.eval.measures.perplexity={model=\"sharded\"}",
+    ];
+    let parts = [
+        "cut/model.safetensors: not a whole safetensors file",
+        "[reward.perplexity]: model = \"lacking\": lacking/model.safetensors: tensor model.norm.weight is missing",
+        "[reward.similarity]: model = \"shaped\": shaped/model.safetensors: tensor model.layers.0.mlp.",
+        "[eval.measures.perplexity]: model = \"sharded\": sharded/model-1.safetensors: No such file",
+    ];
+    let before = around(&program);
+    let sets: Vec<&str> = sets.into_iter().flat_map(|set| ["--set", set]).collect();
+    for arguments in [sets.clone(), [&["--dry-run"], &sets[..]].concat()] {
+        let said = program.train(&arguments).code(2);
+        let lacking: Vec<&&str> = parts.iter().filter(|part| !said.contains(**part)).collect();
+        assert!(lacking.is_empty(), "{lacking:?} are not said: {said}");
+        assert_eq!(around(&program), before, "something is left behind");
+    }
+    // A whole one is none of these.
+    whole_model(&program, "whole");
+    program.train(&["--dry-run", "--set", "stage.second.reward.perplexity={model=\"whole\"}"]).success();
+}
+
+/// A file of a model's folder that has more bytes than any of its kind is not read.
+#[test]
+fn files_of_models_that_are_too_large_are_named() {
+    let program = program();
+    let folder = whole_model(&program, "large");
+    for (name, most) in [
+        ("config.json", 4 << 20),
+        ("generation_config.json", 4 << 20),
+        ("special_tokens_map.json", 32 << 20),
+        ("added_tokens.json", 32 << 20),
+        ("tokenizer.json", 128 << 20),
+        ("chat_template.jinja", 1 << 16),
+    ] {
+        let path = folder.join(name);
+        let there = fs::read(&path).ok();
+        fs::OpenOptions::new().create(true).append(true).open(&path).unwrap().set_len(1 << 33).unwrap();
+        let said = program.train(&["--dry-run", "--set", "stage.second.policy.model=\"large\""]).code(2);
+        let sentence =
+            format!("large/{name}: it has 8589934592 bytes, and a file of its kind has at most {most};");
+        assert!(said.contains(&sentence), "{said}");
+        there.map_or_else(|| fs::remove_file(&path), |bytes| fs::write(&path, bytes)).unwrap();
+    }
 }
 
 /// Where completions come from elsewhere, what they are made of is looked at in all rows, and said at once.

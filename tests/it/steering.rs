@@ -1,7 +1,7 @@
 //! A direction is found in what completions contrast, kept in the run, and added in later stages while they sample.
 
 use crate::program::{Program, number, rows};
-use crate::recipes::Tiny;
+use crate::recipes::{Tiny, saved_model};
 use serde_json::{Value, json};
 
 const STAGES: &str = r#"
@@ -86,6 +86,10 @@ fn what_cannot_be_steered_is_said_before_anything_trains() {
     assert!(said(&from("@nowhere", "")).contains("no stage `nowhere`"));
     assert!(said(&from("nowhere.safetensors", "")).contains("there is no such file"));
     assert!(said(&from("@direction", ", layers = [3]")).contains("there is no layer 3 of 2"));
+    let other = saved_model("llama").join("model.safetensors");
+    assert!(
+        said(&from(other.to_str().unwrap(), "")).contains("a direction is one tensor, and this file has")
+    );
     let trains = "[[stage]]\nname = \"x\"\nrun.steps = 1\n[stage.policy]\nmodel = \"@start\"\nsteer = { from = \"@direction\" }\n[stage.loop.sft]\n";
     assert!(said(trains).contains("would be saved without it"));
     let unlike = STAGES.replace("of = \"pairs\"", "of = \"length\"");

@@ -10,6 +10,7 @@ pub use identity::DatasetId;
 
 use super::Split;
 use crate::error::{Error, Result};
+use crate::limited;
 use cache::Kind;
 use card::Card;
 use identity::RepoId;
@@ -142,26 +143,12 @@ impl Hub {
         })
     }
 
-    /// Why a model cannot be had, as far as is known without asking the hub: a folder that lacks its description or weights, or a
-    /// name that is none of the hub's; offline also one whose copy is not in the cache.
+    /// Why a model that is no folder here cannot be had, as far as is known without asking the hub: a name that is none of the hub's; offline also
+    /// one whose copy is not in the cache.
     pub fn lacks_model(&self, model: &str) -> Option<Error> {
-        let folder = Path::new(model);
-        if !folder.is_dir() {
-            return match RepoId::parse(model) {
-                Ok(_) if !self.offline => None,
-                _ => self.model(model).err(),
-            };
-        }
-        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let names: Vec<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
-        let lacks = |what: &str| Some(Error::Model(format!("{model}: this folder has no {what}")));
-        if !names.iter().any(|name| name == "config.json") {
-            return lacks("config.json");
-        }
-        if names.iter().any(|name| name.ends_with(".safetensors")) {
-            None
-        } else {
-            lacks(".safetensors weights")
+        match RepoId::parse(model) {
+            Ok(_) if !self.offline => None,
+            _ => self.model(model).err(),
         }
     }
 
@@ -246,7 +233,7 @@ fn model_files(files: &[String]) -> Vec<String> {
 
 /// A file that the index of sharded weights names and the folder lacks.
 fn missing_shard(folder: &Path) -> Option<String> {
-    let index = std::fs::read(folder.join("model.safetensors.index.json")).ok()?;
+    let index = limited::bytes(&folder.join("model.safetensors.index.json"), limited::INDEX).ok()?;
     let index: Value = serde_json::from_slice(&index).ok()?;
     let shards = index["weight_map"].as_object()?.values().filter_map(Value::as_str);
     shards.into_iter().find(|name| !folder.join(name).exists()).map(str::to_string)

@@ -1,6 +1,7 @@
 //! A recipe's `[reward]` table, built: every reward with its weight, checked and asked together.
 
 mod asked;
+mod machine;
 mod placed;
 mod wanted;
 mod weighted;
@@ -157,22 +158,6 @@ impl Rewards {
     pub fn of_episodes(&self) -> impl Iterator<Item = &str> {
         let reads = |weighted: &&Weighted| weighted.reward.wants().episodes;
         self.weighted.iter().filter(reads).map(|weighted| weighted.name.as_str())
-    }
-
-    /// What the rewards need of the machine and it lacks: environment variables, programs, files, models. Keys are relative
-    /// to [`section`](Self::section).
-    pub fn check_machine(&self) -> Vec<Misfit> {
-        let lacking = |weighted: &Weighted| {
-            let wants = weighted.reward.wants().machine.into_iter();
-            let misfits = wants.filter_map(|(key, want)| want.misfit(&key));
-            misfits
-                .map(|misfit| Misfit {
-                    message: format!("[{}.{}]: {}", self.section, weighted.name, misfit.message),
-                    ..misfit.under(&weighted.name)
-                })
-                .collect::<Vec<_>>()
-        };
-        self.weighted.iter().flat_map(lacking).collect()
     }
 
     /// Scores every rollout by every reward: fills its `scores`, and its `reward` with Σ weight · score. Rewards that depend on

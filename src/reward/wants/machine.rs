@@ -7,8 +7,7 @@ use crate::program::startable;
 use crate::section::Misfit;
 
 impl MachineWant {
-    /// What is wrong, where it is not there. A model that an earlier stage will have made (`"@stage"`) is not asked for; of one of
-    /// the hub's nothing is downloaded.
+    /// What is wrong, where it is not there. Models are looked at by [`wrong_model`](Self::wrong_model).
     pub(in crate::reward) fn misfit(&self, key: &str) -> Option<Misfit> {
         let lacks = |message: String, remedy: &str| Some(Misfit::new(key, message, remedy));
         match self {
@@ -31,16 +30,32 @@ impl MachineWant {
                 format!("there is no file `{}`", path.display()),
                 "relative paths begin at the working directory",
             ),
-            MachineWant::Model(name) | MachineWant::RewardModel(name) if name.starts_with('@') => None,
-            MachineWant::RewardModel(name) if scores(name) == Some(false) => lacks(
-                format!("{key} = {name:?}: this model generates and scores nothing (it has no {FILE})"),
-                "name the checkpoint of a stage with [loop.prm], as a folder or \"@stage\"",
-            ),
-            MachineWant::Model(name) | MachineWant::RewardModel(name) => {
-                let error = Hub::from_env().lacks_model(name)?;
-                lacks(format!("{key} = {name:?}: {}", error.to_string().trim_start_matches("model: ")), "")
-            }
+            MachineWant::Model(_) | MachineWant::RewardModel(_) => None,
         }
+    }
+
+    /// What is wrong with a model, as `look` says of it, which is told whether it has to score. One that an earlier stage will have made
+    /// (`"@stage"`) is not asked for.
+    pub(in crate::reward) fn wrong_model(
+        &self,
+        key: &str,
+        look: &mut impl FnMut(&str, bool) -> Option<String>,
+    ) -> Option<Misfit> {
+        let (name, scoring) = match self {
+            MachineWant::Model(name) => (name, false),
+            MachineWant::RewardModel(name) => (name, true),
+            _ => return None,
+        };
+        if name.starts_with('@') {
+            return None;
+        }
+        if scoring && scores(name) == Some(false) {
+            let message =
+                format!("{key} = {name:?}: this model generates and scores nothing (it has no {FILE})");
+            let remedy = "name the checkpoint of a stage with [loop.prm], as a folder or \"@stage\"";
+            return Some(Misfit::new(key, message, remedy));
+        }
+        Some(Misfit::new(key, format!("{key} = {name:?}: {}", look(name, scoring)?), ""))
     }
 }
 
@@ -87,8 +102,39 @@ mod tests {
             variable("RATIONALE_NO_SUCH_KEY"),
             ["api_key_env: api_key_env = \"RATIONALE_NO_SUCH_KEY\": that environment variable is not set"]
         );
-        let model = |name: &str| of(Wants::default().model("model", name));
-        assert!(model("@prm").is_empty() && model(&path("x/y/z"))[0].contains("neither a folder"));
-        assert!(model(folder.path().to_str().unwrap())[0].contains("has no config.json"));
+    }
+
+    #[test]
+    fn models_are_looked_at_by_who_knows_how() {
+        let said = |wants: Wants| {
+            let mut look =
+                |name: &str, scores: bool| (name != "good").then(|| format!("{name} scores: {scores}"));
+            let misfits = wants.machine.iter().filter_map(|(key, want)| want.wrong_model(key, &mut look));
+            misfits.map(|misfit| format!("{}: {}", misfit.key, misfit.message)).collect::<Vec<_>>()
+        };
+        let wants = || Wants::default().variable("api_key_env", "RATIONALE_NO_SUCH_KEY");
+        assert!(
+            said(wants().model("model", "good").model("model", "@prm").reward_model("model", "@prm"))
+                .is_empty()
+        );
+        assert_eq!(
+            said(
+                wants()
+                    .model("model", "a")
+                    .model("model_without", "b")
+                    .reward_model("model", "no/such/model")
+            ),
+            [
+                "model: model = \"a\": a scores: false",
+                "model_without: model_without = \"b\": b scores: false",
+                "model: model = \"no/such/model\": no/such/model scores: true"
+            ]
+        );
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        let generates = said(wants().reward_model("model", folder.path().to_str().unwrap()));
+        assert!(generates[0].contains("this model generates and scores nothing"), "{generates:?}");
     }
 }

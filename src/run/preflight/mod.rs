@@ -1,6 +1,7 @@
 //! What is looked at before anything trains: the recipe, and all that is cheap to open, of all its stages. All that is wrong is said at once.
 
 mod fitting;
+mod folders;
 mod found;
 mod handed;
 mod heard;
@@ -22,6 +23,7 @@ use crate::ranks::Local;
 use crate::recipe::{Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, Trial, references};
 use crate::reward::Rewards;
 use crate::section::covers;
+use folders::Folders;
 use found::{Found, Kind, of_kind};
 use heard::Heard;
 use loaded::Loaded;
@@ -77,8 +79,9 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
     let at_rest = hub.at_rest();
     let fetches = !args.dry_run && found.refused.is_empty();
     let hub = if fetches { hub } else { &at_rest };
+    let folders = Folders::new(hub, fetches);
     let models: Vec<Models> =
-        trials.iter().map(|(trial, stages)| Models::new(&trial.recipe, stages, hub, fetches)).collect();
+        trials.iter().map(|(trial, stages)| Models::new(&trial.recipe, stages, &folders)).collect();
     let first = trials[0].1.iter().find_map(|(stage, _)| stage.as_ref());
     let folder = super::run_folder(args, first);
     let mut looking_at = LookingAt {
@@ -329,6 +332,7 @@ impl Looking<'_> {
             self.refuse(&format!("rollout.{}", self.stage.rollout.name()), &error);
         }
         self.look_at_machine();
+        self.look_at_asked_models(models);
         let tokenized = if self.is_wrong("policy") { None } else { self.look_at_model(models) };
         // How many a step asks changes nothing of what the rows are.
         let how_many = ["data.prompts_per_step", "data.shuffle"];

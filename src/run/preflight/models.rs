@@ -1,16 +1,17 @@
 //! The tokenizer and the shape of each stage's model, as far as they are at hand before anything trains.
 
 use super::Looking;
-use crate::checkpoint::{Saved, no_such_folder};
+use super::folders::Folders;
+use crate::checkpoint::Saved;
 use crate::data::Tokenizer;
-use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::model::Config;
 use crate::policy::PolicyConfig;
 use crate::recipe::{Recipe, Stage};
+use crate::run::wants;
+use crate::section::under;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// What is known of a model before it is loaded.
@@ -34,8 +35,7 @@ pub(super) enum Sought {
 /// The models of a recipe's stages; each is opened once.
 pub(super) struct Models<'a> {
     policies: Vec<(&'a str, Option<&'a PolicyConfig>)>,
-    hub: &'a Hub,
-    fetches: bool,
+    folders: &'a Folders<'a>,
     opened: RefCell<BTreeMap<String, Sought>>,
 }
 
@@ -43,13 +43,12 @@ impl<'a> Models<'a> {
     pub(super) fn new(
         recipe: &'a Recipe,
         stages: &'a [(Option<Stage>, Vec<String>)],
-        hub: &'a Hub,
-        fetches: bool,
+        folders: &'a Folders<'a>,
     ) -> Self {
         let names = recipe.stages().iter().map(|table| table.name.as_str());
         let policy = |(stage, _): &'a (Option<Stage>, _)| stage.as_ref().map(|stage| &stage.policy);
         let policies = names.zip(stages.iter().map(policy)).collect();
-        Self { policies, hub, fetches, opened: RefCell::default() }
+        Self { policies, folders, opened: RefCell::default() }
     }
 
     /// The model of a policy; of an earlier stage's result, that which the stage began with.
@@ -77,50 +76,31 @@ impl<'a> Models<'a> {
             self.opened.borrow_mut().insert(key, sought.clone());
             return sought;
         }
-        let sought = match self.open(policy) {
-            Ok(Some(known)) => Sought::Known(Rc::new(known)),
-            Ok(None) => Sought::Elsewhere(key.clone()),
-            Err(error) => Sought::Refused(Rc::new(error)),
-        };
+        let sought = self.open(policy).unwrap_or_else(|error| Sought::Refused(Rc::new(error)));
         self.opened.borrow_mut().insert(key, sought.clone());
         sought
     }
 
-    fn open(&self, policy: &PolicyConfig) -> Result<Option<Known>> {
+    fn open(&self, policy: &PolicyConfig) -> Result<Sought> {
         let Some(model) = &policy.model else {
-            let Some(init) = &policy.init else { return Ok(None) };
+            let Some(init) = &policy.init else { return Ok(Sought::Unsaid) };
             let tokenizer = init.tokenizer()?;
             let shape = init.shape(tokenizer.vocab_size());
             // To count the weights of one that is none might never end.
             shape.consistent().map_err(Error::Model)?;
-            return Ok(Some(Known { tokenizer, shape }));
+            return Ok(Sought::Known(Rc::new(Known { tokenizer, shape })));
         };
         let newest = Saved::newest_model(model)?.map(|saved| saved.path.to_string_lossy().into_owned());
-        let model = newest.as_ref().unwrap_or(model);
-        if self.hub.lacks_folder(model) {
-            return Err(no_such_folder(Path::new(model)));
-        }
-        if let Some(error) = self.hub.lacks_model(model) {
-            let on_hub = !Path::new(model).is_dir() && Hub::names_model(model);
-            return if on_hub && !self.fetches { Ok(None) } else { Err(error) };
-        }
-        let folder = self.hub.model(model)?;
-        let tokenizer = Tokenizer::load(&folder)?;
-        let shape = Config::read(&folder)?;
-        if tokenizer.vocab_size() > shape.vocab_size {
-            return Err(Error::Model(format!(
-                "{model}: the tokenizer knows {} tokens and the model has {} embedding rows: they do not belong together",
-                tokenizer.vocab_size(),
-                shape.vocab_size
-            )));
-        }
-        if shape.max_position_embeddings < 2 {
+        let sought = self.folders.at(newest.as_ref().unwrap_or(model));
+        if let Sought::Known(known) = &sought
+            && known.shape.max_position_embeddings < 2
+        {
             return Err(Error::Model(format!(
                 "{model}: config.json says max_position_embeddings = {}, which leaves no room for a token",
-                shape.max_position_embeddings
+                known.shape.max_position_embeddings
             )));
         }
-        Ok(Some(Known { tokenizer, shape }))
+        Ok(sought)
     }
 }
 
@@ -156,5 +136,33 @@ impl Looking<'_> {
             Sought::Unsaid => {}
         }
         None
+    }
+
+    /// The models that its rewards and measures ask beside the policy.
+    pub(super) fn look_at_asked_models(&mut self, models: &Models) {
+        let learned = self.rewards.as_ref().filter(|_| wants::scores(self.stage));
+        let measured = self.measures.as_ref().filter(|_| wants::asks_held_out(self.stage));
+        let (mut wrong, mut elsewhere) = (Vec::new(), BTreeSet::new());
+        for rewards in learned.into_iter().chain(measured) {
+            let misfits = rewards.check_models(|name, scores| match models.folders.at(name) {
+                Sought::Refused(error) => Some(error.what()),
+                Sought::Known(_) if scores => models.folders.scores(name).err().map(|error| error.what()),
+                Sought::Elsewhere(_) => {
+                    elsewhere.insert(name.to_owned());
+                    None
+                }
+                Sought::Known(_) | Sought::Unsaid => None,
+            });
+            wrong.extend(under(rewards.section(), misfits));
+        }
+        for misfit in wrong {
+            self.refuse_as(&misfit.key, &misfit.sentence(), None);
+        }
+        for name in elsewhere {
+            self.note(&format!(
+                "not looked at: the model \"{name}\", which a reward or measure asks; there is no such folder, and the hub's model of that name is \
+                 fetched when the run starts"
+            ));
+        }
     }
 }

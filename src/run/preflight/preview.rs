@@ -1,5 +1,6 @@
 //! What a recipe's rows become: their texts and tokens, what is learned of them, how long they are, and what is left out.
 
+use super::folders::Folders;
 use super::models::{Models, Sought};
 use super::tokenized::Tokenized;
 use super::{Known, Looked, Ready, look};
@@ -39,7 +40,8 @@ pub fn preview(args: &Args, registry: &Registry, asked_for: &Preview) -> Result<
     let at_rest = hub.at_rest();
     let named: Vec<(Option<Stage>, Vec<String>)> =
         stages.iter().map(|stage| (Some(stage.clone()), vec![])).collect();
-    let models = Models::new(&recipe, &named, &at_rest, false);
+    let folders = Folders::new(&at_rest, false);
+    let models = Models::new(&recipe, &named, &folders);
     let mut text = String::new();
     let mut found = false;
     for (table, stage) in recipe.stages().iter().zip(&stages) {
