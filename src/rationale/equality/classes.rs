@@ -26,7 +26,7 @@ impl Equality<'_> {
             }
         }
         let mut class = vec![None; answers.len()];
-        let copies: Vec<bool> = distinct.iter().map(|(reading, _)| self.copies(reading)).collect();
+        let copies: Vec<bool> = distinct.iter().map(|(reading, _)| self.misses(reading)).collect();
         let one = |a: usize, b: usize| copies[a] == copies[b] && self.one(&distinct[a].0, &distinct[b].0);
         let chosen = together(distinct.len(), &one, &|at| distinct[at].1.len());
         for (at, (_, places)) in distinct.iter().enumerate() {

@@ -1,8 +1,15 @@
-//! Answers that copy the question: of the gold answer's value, not written as it is, and in the question as an expression of their own. Who is asked
-//! to simplify 84/144 has not answered with 84/144.
+//! Answers that copy the question: of the gold answer's value, in another form than it and in the one that the question has. Who is asked to
+//! simplify 84/144 has not answered with 84/144, however it is written.
 
+use super::canonical::canonical;
+use super::expression::{Node, work};
+use super::form::{Want, is_mixed, is_scientific, keeps, wants};
+use super::parser::parse;
+use super::reader::Reader;
 use super::tokens::{Kind, Token, unbounded};
-use super::{Read, Reading, texts, words};
+use super::units::Unit;
+use super::{Read, Reading, Side, agree, words};
+use crate::rationale::number::{self, Number};
 use std::sync::OnceLock;
 
 /// Bytes of a question that are looked into, from its end.
@@ -12,8 +19,10 @@ const LONGEST: usize = 8000;
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
     text: &'a str,
-    /// None where no form is asked for.
-    read: OnceLock<Option<Vec<Token>>>,
+    wants: OnceLock<Vec<Want>>,
+    tokens: OnceLock<Vec<Token>>,
+    /// Its expressions, each in one way of writing.
+    nodes: OnceLock<Vec<Node>>,
 }
 
 impl<'a> Question<'a> {
@@ -22,301 +31,229 @@ impl<'a> Question<'a> {
         while !text.is_char_boundary(start) {
             start += 1;
         }
-        Self { text: &text[start..], read: OnceLock::new() }
+        let (wants, tokens, nodes) = Default::default();
+        Self { text: &text[start..], wants, tokens, nodes }
     }
 
-    /// Whether it asks for what it has in another form; elsewhere what stands in a question may be its answer, too.
-    fn asks_for_a_form(&self) -> bool {
-        const ASKS: [&str; 26] = [
-            "simplify",
-            "simplified",
-            "simplest",
-            "reduce",
-            "reduced",
-            "lowest",
-            "rewrite",
-            "write",
-            "express",
-            "expressed",
-            "convert",
-            "converted",
-            "factor",
-            "factors",
-            "factorise",
-            "factorize",
-            "factored",
-            "expand",
-            "expanded",
-            "evaluate",
-            "sort",
-            "sorted",
-            "arrange",
-            "ascending",
-            "descending",
-            "rationalize",
-        ];
-        const AS: [&str; 6] =
-            ["as a fraction", "as a decimal", "as a percent", "as a mixed", "as a product", "as a power"];
-        let lower = self.text.to_ascii_lowercase();
-        let mut words = lower.split(|c: char| !c.is_alphabetic());
-        words.any(|word| ASKS.contains(&word)) || AS.iter().any(|form| lower.contains(form))
+    /// Whether it asks for an order, so that lists in different ones differ.
+    pub fn orders(&self) -> bool {
+        self.wants().contains(&Want::Order)
     }
 
-    /// Whether `answer` stands in it and is not written as `gold` is.
-    pub fn has(&self, answer: &Reading, gold: &Reading) -> bool {
-        let (Read::Value { tokens: own, .. }, Read::Value { tokens, .. }) = (&answer.kind, &gold.kind) else {
+    fn wants(&self) -> &[Want] {
+        self.wants.get_or_init(|| wants(self.text))
+    }
+
+    fn tokens(&self) -> &[Token] {
+        self.tokens.get_or_init(|| unbounded(self.text).into_iter().map(share).collect())
+    }
+
+    /// Whether no side of `answer` that says what `gold` says is in the form that was asked for.
+    pub fn is_missed(&self, gold: &Reading, answer: &Reading) -> bool {
+        let (
+            Read::Value { said: golds, tokens: gold_tokens, .. },
+            Read::Value { said, tokens: own_tokens, sides },
+        ) = (&gold.kind, &answer.kind)
+        else {
             return false;
         };
-        if own == tokens
-            || self.text.is_empty()
-            || !own.iter().any(|kind| matches!(kind, Kind::Number(_) | Kind::Letter(_)))
+        if own_tokens == gold_tokens || self.text.is_empty() {
+            return false;
+        }
+        let golds: Vec<Side> =
+            golds.iter().map(|said| Side { said: said.clone(), tokens: gold_tokens.clone() }).collect();
+        let whole: Vec<Side> =
+            said.iter().map(|said| Side { said: said.clone(), tokens: own_tokens.clone() }).collect();
+        let pairs = |owns: &[Side]| -> Vec<bool> {
+            golds
+                .iter()
+                .flat_map(|gold| owns.iter().map(move |own| (gold, own)))
+                .filter(|(gold, own)| agree(&gold.said, &own.said))
+                .map(|(gold, own)| self.formed(gold, own))
+                .collect()
+        };
+        let formed = Some(pairs(sides)).filter(|sides| !sides.is_empty()).unwrap_or_else(|| pairs(&whole));
+        if formed.is_empty() {
+            // Lists of words.
+            let items = |kinds: &[Kind]| -> Vec<Kind> {
+                let joins =
+                    |kind: &Kind| matches!(kind, Kind::Op(',' | ';')) || *kind == Kind::Word("and".into());
+                kinds.iter().filter(|kind| !joins(kind)).cloned().collect()
+            };
+            return self.orders() && items(gold_tokens) != items(own_tokens);
+        }
+        !formed.into_iter().any(|formed| formed)
+    }
+
+    fn formed(&self, gold: &Side, own: &Side) -> bool {
+        self.measures(gold, own) && keeps(self.wants(), gold, own) && !self.copied(gold, own)
+    }
+
+    /// Whether the answer is in the unit that is asked for, where one is.
+    fn measures(&self, gold: &Side, own: &Side) -> bool {
+        let (Some(unit), Some(other)) = (&gold.said.unit, &own.said.unit) else { return true };
+        unit == other || !self.converts(gold.said.node.literal(), unit)
+    }
+
+    /// Whether a question names the unit as what is asked for, or has the same amount in another one.
+    fn converts(&self, amount: Option<Number>, unit: &Unit) -> bool {
+        let tokens = self.tokens();
+        let reader = Reader { tokens, letters: true };
+        (0..tokens.len()).any(|at| {
+            let word = reader.word(at).unwrap_or_default();
+            let asks = matches!(&word[..], "in" | "to" | "into" | "many" | "much");
+            let named = || reader.unit(at + 1).map(|(unit, _)| unit);
+            let said = match &tokens[at].kind {
+                Kind::Number(text) => number::parse(text),
+                _ => words::number(&word).map(|number| Number::from(i128::from(number))),
+            };
+            let money =
+                || at.checked_sub(1).and_then(|at| reader.word(at)).and_then(|sign| Unit::named(&sign));
+            let other = || named().or_else(|| money().filter(Unit::is_money));
+            let same = |said: Number| {
+                let other = other().filter(|other| other != unit)?;
+                Some(said.times(other.over(unit)?)? == amount?)
+            };
+            asks && named().as_ref() == Some(unit) || said.and_then(same) == Some(true)
+        })
+    }
+
+    /// Whether a form is asked for, in words or by a gold answer that no count and no value is written as.
+    fn asks_for_a_form(&self, gold: &Side) -> bool {
+        let wants = self.wants();
+        let shown = gold.said.node.work() & (work::BRACKETS | work::FACTORS | work::NUMBERS | work::POWER)
+            != 0
+            || is_scientific(&gold.tokens);
+        wants.contains(&Want::Form) || (shown && !wants.contains(&Want::Value))
+    }
+
+    /// Whether `own` is an expression of the question that is not in the form of `gold`.
+    fn copied(&self, gold: &Side, own: &Side) -> bool {
+        let forms = |kinds: &[Kind]| (is_mixed(kinds), is_scientific(kinds));
+        let (node, asked) = (canonical(&own.said.node), canonical(&gold.said.node));
+        let scale = |kind: &&Kind| matches!(kind, Kind::Word(word) if words::scale(word).is_some());
+        let scaled = own.tokens.iter().find(scale).filter(|scale| !gold.tokens.contains(scale));
+        if (plain(&node) == plain(&asked) && forms(&gold.tokens) == forms(&own.tokens) && scaled.is_none())
+            || !self.asks_for_a_form(gold)
         {
             return false;
         }
-        let read = || self.asks_for_a_form().then(|| spelled_tokens(unbounded(self.text)));
-        let Some(asked) = self.read.get_or_init(read) else { return false };
-        let (gold_form, form) = (Form::of(tokens), Form::of(own));
-        if gold_form.is_of(&form)
-            || (numbers(&gold_form.whole) == numbers(&form.whole) && one_value(gold, answer))
-        {
-            return false;
+        if let Some(Kind::Word(scale)) = scaled {
+            return self.text.to_lowercase().contains(scale.as_str());
         }
-        let plain = measured_alike(gold, answer)
-            && !gold_form.whole.iter().any(|kind| matches!(kind, Kind::Op('^' | '*' | '!')));
-        let told = |said: &[Kind]| {
-            // A whole number that stands in a question is seldom what the question is of, unless a power or another unit is asked for.
-            let alone = matches!(said, [Kind::Number(text)] if !text.contains(['.', 'e']));
-            let letter = matches!(said, [] | [Kind::Letter(_)]);
-            !(letter || alone && plain) && stands(asked, said)
-        };
-        told(&form.written) || form.parts.iter().any(|part| told(part))
+        // A whole number that stands in a question is seldom what the question is of, unless a power is asked for.
+        let worked = gold.tokens.iter().any(|kind| matches!(kind, Kind::Op('^' | '*' | '!')));
+        let alone = matches!(node, Node::Number(number) if number.whole()) && !worked;
+        !alone && !matches!(node, Node::Variable(_)) && self.nodes().contains(&node)
+    }
+
+    fn nodes(&self) -> &[Node] {
+        self.nodes.get_or_init(|| expressions(self.tokens()))
     }
 }
 
-/// An answer as it is written, what changes nothing left out.
-struct Form {
-    /// All of it in one spelling.
-    written: Vec<Kind>,
-    /// Its values without words and the brackets around them.
-    whole: Vec<Kind>,
-    /// The sides of its equalities.
-    parts: Vec<Vec<Kind>>,
-}
-
-impl Form {
-    fn of(kinds: &[Kind]) -> Self {
-        let written = spelled(kinds.to_vec());
-        let kinds: Vec<Kind> =
-            written.iter().filter(|kind| !matches!(kind, Kind::Word(_))).cloned().collect();
-        let parts =
-            kinds.split(|kind| matches!(kind, Kind::Op('=' | '≈'))).map(|part| bare(part).to_vec()).collect();
-        Self { whole: bare(&kinds).to_vec(), parts, written }
-    }
-
-    /// Whether this gold answer's form is that of the answer or of a side of it; shares, degrees and money are written with their signs and without.
-    fn is_of(&self, answer: &Self) -> bool {
-        let signs = |kinds: &[Kind]| -> Vec<Kind> {
-            kinds.iter().filter(|kind| !matches!(kind, Kind::Op('%' | '°'))).cloned().collect()
-        };
-        let own = signs(&self.whole);
-        let last = self.parts.last().map(|part| signs(part));
-        own == signs(&answer.whole)
-            || answer.parts.iter().any(|part| signs(part) == own)
-            || (answer.parts.len() == 1 && last == Some(signs(&answer.whole)))
+/// "percent" as its sign.
+fn share(token: Token) -> Token {
+    match token.word().as_deref() {
+        Some("percent" | "pct") => Token { kind: Kind::Op('%'), ..token },
+        _ => token,
     }
 }
 
-/// Without the brackets around all of it, and punctuation at its ends.
-fn bare(mut kinds: &[Kind]) -> &[Kind] {
-    loop {
-        kinds = match kinds {
-            [rest @ .., Kind::Op(',' | '.' | ';' | ':')] | [Kind::Op(',' | '.' | ';' | ':'), rest @ ..] => {
-                rest
+/// Without signs that are written and left out.
+fn plain(node: &Node) -> &Node {
+    match node {
+        Node::Percent(inner) | Node::Degrees(inner) => inner,
+        other => other,
+    }
+}
+
+/// Tokens of one expression; longer ones are looked at by their parts.
+const MANY: usize = 400;
+
+/// The expressions of a text, each in one way of writing: what stands between words, and the sides and items of that.
+fn expressions(tokens: &[Token]) -> Vec<Node> {
+    let mut found = Vec::new();
+    let mut matrix = 0_usize;
+    let cuts: Vec<bool> = (0..tokens.len())
+        .map(|at| {
+            let next = tokens.get(at + 1).map(|next| &next.kind);
+            match &tokens[at].kind {
+                Kind::Word(_) => true,
+                Kind::Letter(letter) => {
+                    matches!(letter.as_str(), "a" | "A" | "I") && matches!(next, Some(Kind::Word(_)))
+                }
+                Kind::Command(name) if name.starts_with("begin ") => {
+                    matrix += usize::from(name.ends_with("matrix"));
+                    !name.ends_with("matrix")
+                }
+                Kind::Command(name) if name.starts_with("end ") => {
+                    matrix = matrix.saturating_sub(usize::from(name.ends_with("matrix")));
+                    !name.ends_with("matrix")
+                }
+                Kind::Op('⏎' | '&') => matrix == 0,
+                Kind::Op(op) => ".?→…¦".contains(*op),
+                _ => false,
             }
-            [Kind::Op(open), inner @ .., Kind::Op(close)]
-                if "({[⦃".contains(*open) && ")}]⦄".contains(*close) && closed(inner) =>
-            {
-                inner
-            }
-            _ => return kinds,
-        };
-    }
-}
-
-/// Whether all brackets in it are closed in it.
-fn closed(kinds: &[Kind]) -> bool {
-    let mut depth = 0_i32;
-    for kind in kinds {
-        if let Kind::Op(op) = kind {
-            depth += i32::from("({[⦃".contains(*op)) - i32::from(")}]⦄".contains(*op));
-        }
-        if depth < 0 {
-            return false;
+        })
+        .collect();
+    let mut start = 0;
+    for end in 0..=tokens.len() {
+        if end == tokens.len() || cuts[end] {
+            read(&tokens[start..end.max(start)], &mut found);
+            start = end + 1;
         }
     }
-    depth == 0
-}
-
-fn numbers(kinds: &[Kind]) -> Vec<&Kind> {
-    kinds.iter().filter(|kind| matches!(kind, Kind::Number(_))).collect()
-}
-
-fn said(reading: &Reading) -> &[super::Said] {
-    match &reading.kind {
-        Read::Value { said, .. } => said,
-        _ => &[],
-    }
-}
-
-/// Whether both are one expression, its terms in one order.
-fn one_value(gold: &Reading, answer: &Reading) -> bool {
-    said(gold).iter().any(|gold| said(answer).iter().any(|own| gold.node == own.node))
-}
-
-/// Whether no unit is named that differs.
-fn measured_alike(gold: &Reading, answer: &Reading) -> bool {
-    said(gold).iter().any(|gold| {
-        said(answer).iter().any(|own| gold.unit.is_none() || own.unit.is_none() || gold.unit == own.unit)
-    })
-}
-
-/// Each thing in one spelling: numbers without needless zeros, fractions with a slash, "percent" as its sign, no braces around one sign.
-fn spelled(kinds: Vec<Kind>) -> Vec<Kind> {
-    let tokens = kinds.into_iter().map(Token::new).collect();
-    spelled_tokens(tokens).into_iter().map(|token| token.kind).collect()
-}
-
-fn spelled_tokens(tokens: Vec<Token>) -> Vec<Token> {
-    let mut found = Vec::with_capacity(tokens.len());
-    let tokens = texts::without_idle_braces(tokens);
-    fractions(&tokens, &mut found, 0);
-    for token in &mut found {
-        token.kind = match std::mem::replace(&mut token.kind, Kind::Op(' ')) {
-            Kind::Number(text) => Kind::Number(short(&text)),
-            Kind::Word(word) if matches!(&word.to_lowercase()[..], "percent" | "pct") => Kind::Op('%'),
-            Kind::Word(word) => Kind::Word(word.to_lowercase()),
-            Kind::Op('⦃') => Kind::Op('{'),
-            Kind::Op('⦄') => Kind::Op('}'),
-            other => other,
-        };
-    }
-    found.retain(|token| token.kind != Kind::Word("$".into()));
     found
 }
 
-fn short(text: &str) -> String {
-    let text = if text.contains('.') && !text.contains('e') {
-        text.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        text
-    };
-    match text.trim_start_matches('0') {
-        "" => "0".into(),
-        rest if rest.starts_with(['.', 'e']) => format!("0{rest}"),
-        rest => rest.into(),
+/// All of it as one expression, or else its sides and items.
+fn read(tokens: &[Token], found: &mut Vec<Node>) {
+    let edge = |token: &Token, marks: &str| matches!(token.kind, Kind::Op(op) if marks.contains(op));
+    let whole = |tokens: &[Token]| (tokens.len() <= MANY).then(|| parse(tokens))?;
+    let mut inner = tokens;
+    while let [rest @ .., last] = inner
+        && edge(last, ",;:=")
+    {
+        inner = rest;
     }
-}
-
-/// How deep fractions are looked for in each other.
-const DEPTH: usize = 20;
-
-fn fractions(tokens: &[Token], found: &mut Vec<Token>, depth: usize) {
-    let mut at = 0;
-    while let Some(token) = tokens.get(at) {
-        at += 1;
-        if token.kind != Kind::Command("frac".into()) || depth > DEPTH {
-            found.push(token.clone());
-            continue;
-        }
-        // \frac12: a digit each; where braces have gone, \frac 84 144 has its own.
-        if let Some(Kind::Number(digits)) = tokens.get(at).map(|next| &next.kind)
-            && digits.len() == 2
-            && digits.bytes().all(|byte| byte.is_ascii_digit())
-            && !matches!(tokens.get(at + 1).map(|next| &next.kind), Some(Kind::Number(_)))
+    while let [first, rest @ ..] = inner
+        && edge(first, ",;:*•")
+    {
+        inner = rest;
+    }
+    if inner.is_empty() {
+        return;
+    }
+    if let Some(node) = whole(inner) {
+        return keep(&node, found);
+    }
+    for part in inner.split(|token| edge(token, "=<>≤≥≈≠,;:")) {
+        let mut part = part;
+        while let [first, rest @ ..] = part
+            && edge(first, "([{⦃)]}⦄|")
+            && whole(part).is_none()
         {
-            let digit = |at: usize| Token::new(Kind::Number(digits[at..=at].into()));
-            let above = Token { spaced: token.spaced, ..digit(0) };
-            found.extend([above, Token::new(Kind::Op('/')), digit(1)]);
-            at += 1;
-            continue;
+            part = rest;
         }
-        for part in 0..2 {
-            let end = group(tokens, at);
-            let grouped = tokens.get(at).is_some_and(|next| next.is('{'));
-            let inside = if grouped {
-                &tokens[(at + 1).min(end)..end.saturating_sub(1).max(at + 1).min(tokens.len())]
-            } else {
-                &tokens[at..end]
-            };
-            let start = found.len();
-            if inside.len() > 1 {
-                found.push(Token::new(Kind::Op('(')));
-            }
-            fractions(inside, found, depth + 1);
-            if inside.len() > 1 {
-                found.push(Token::new(Kind::Op(')')));
-            }
-            if part == 0 {
-                if let Some(first) = found.get_mut(start) {
-                    first.spaced = token.spaced;
-                }
-                found.push(Token::new(Kind::Op('/')));
-            }
-            at = end;
+        while let [rest @ .., last] = part
+            && edge(last, "([{⦃)]}⦄|")
+            && whole(part).is_none()
+        {
+            part = rest;
+        }
+        if let Some(node) = whole(part).filter(|_| !part.is_empty()) {
+            keep(&node, found);
         }
     }
 }
 
-/// Where what begins at `at` ends: a group in braces, or one token.
-fn group(tokens: &[Token], at: usize) -> usize {
-    let mut depth = 0_usize;
-    for (end, token) in tokens.iter().enumerate().skip(at) {
-        depth = if token.is('{') { depth + 1 } else { depth.saturating_sub(usize::from(token.is('}'))) };
-        if depth == 0 {
-            return end + 1;
-        }
-    }
-    tokens.len()
-}
-
-/// Whether `said` stands in a question with nothing at its sides that goes on with it.
-fn stands(asked: &[Token], said: &[Kind]) -> bool {
-    let list = said.iter().any(|kind| matches!(kind, Kind::Op(',' | ';')));
-    (0..asked.len().saturating_sub(said.len() - 1)).any(|at| {
-        let end = at + said.len();
-        asked[at..end].iter().map(|token| &token.kind).eq(said)
-            && begins(asked, at, list)
-            && ends(asked, end, list)
-    })
-}
-
-fn begins(asked: &[Token], at: usize, list: bool) -> bool {
-    let Some(before) = at.checked_sub(1).map(|at| &asked[at]) else { return true };
-    let earlier = at.checked_sub(2).map(|at| &asked[at].kind);
-    let value = matches!(
-        earlier,
-        Some(Kind::Number(_) | Kind::Letter(_) | Kind::Command(_) | Kind::Op(')' | '}' | ']' | '^' | '_'))
-    );
-    match &before.kind {
-        Kind::Word(_) => true,
-        Kind::Letter(letter) => matches!(letter.as_str(), "a" | "A" | "I") && asked[at].spaced,
-        Kind::Op(':') => !matches!(earlier, Some(Kind::Number(_))),
-        Kind::Op('(' | '[' | '{') => !list && !value,
-        Kind::Op(',') => !list,
-        Kind::Op(op) => "=<>≤≥≈;.?→…⏎&".contains(*op),
-        _ => false,
-    }
-}
-
-fn ends(asked: &[Token], end: usize, list: bool) -> bool {
-    let Some(behind) = asked.get(end) else { return true };
-    match &behind.kind {
-        Kind::Word(word) => words::scale(word).is_none() && (!list || !matches!(&word[..], "and" | "or")),
-        Kind::Letter(letter) => behind.spaced && words::LETTER_UNITS.contains(&letter.as_str()),
-        Kind::Op(':') => !matches!(asked.get(end + 1).map(|next| &next.kind), Some(Kind::Number(_))),
-        Kind::Op(')' | ']' | '}' | ',') => !list,
-        Kind::Op(op) => "=<>≤≥≈;.?→…⏎&".contains(*op),
-        _ => false,
+/// It, and its sides and items.
+fn keep(node: &Node, found: &mut Vec<Node>) {
+    found.push(canonical(node));
+    match node {
+        Node::List(_, parts, _) | Node::Chain(parts, _) => parts.iter().for_each(|part| keep(part, found)),
+        _ => {}
     }
 }
 
@@ -333,6 +270,7 @@ mod tests {
         for (question, gold, copy) in [
             ("Simplify the fraction $\\frac{84}{144}$ to its lowest terms.", "\\frac{7}{12}", "84/144"),
             ("Simplify 84/144.", "7/12", "\\dfrac{84}{144}"),
+            ("Simplify 84/144.", "7/12", "14/24"),
             ("Simplify $\\sqrt{180}$.", "6\\sqrt{5}", "√180"),
             ("Factor $3x^2+6x$.", "3x(x+2)", "3x^{2} + 6x"),
             ("Write 0.35 as a fraction.", "\\frac{7}{20}", "0.350"),
@@ -362,7 +300,6 @@ mod tests {
             ("What is 2 + 3?", "5", "2 + 3 = 5"),
             ("What is 2 + 3?", "5", "5 = 2 + 3"),
             ("Simplify 84/144.", "7/12", "84/144 = 7/12"),
-            ("Simplify 84/144.", "7/12", "14/24"),
             ("The two of them have 2. Two?", "2", "two"),
             ("x = 3 in y = x/2 + 1", "y = \\frac{x}{2} + 1", "y = x/2 + 1"),
             ("Numbers 1, 9, 3, 7 and others", "3, 7, 9", "9, 3, 7"),
@@ -383,7 +320,7 @@ mod tests {
     fn votes_for_a_copy_are_not_for_the_answer() {
         let equality = Equality::of(Some("7/12"), &[]).asked("Simplify 84/144.");
         let answers = ["84/144", "7/12", "\\frac{84}{144}", "14/24"].map(Some);
-        assert_eq!(equality.classes(&answers), [Some(0), Some(1), Some(0), Some(1)]);
+        assert_eq!(equality.classes(&answers), [Some(0), Some(1), Some(0), Some(0)]);
     }
 
     #[test]

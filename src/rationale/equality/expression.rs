@@ -74,9 +74,9 @@ pub mod work {
     pub const LIKE: u32 = 512;
     /// A whole factor above and below a line, or nothing but 1 below it.
     pub const REDUCE: u32 = 1024;
-    /// A power of a product, a power or a quotient, the first power, a sign before a sign, a fraction in a fraction.
+    /// A power of a product, a power, a root or a quotient, a sign before a sign, a fraction in a fraction, a part that changes nothing.
     pub const NESTED: u32 = 2048;
-    /// A root below a line.
+    /// A root, or i, below a line.
     pub const BELOW: u32 = 4096;
     /// The first of the functions.
     pub const FUNCTION: u32 = 8192;
@@ -138,8 +138,8 @@ impl Node {
                 above.literal()?.over(below.literal()?).filter(|value| !value.whole())
             }
             Node::Power(base, exponent) if base.is_ten() => {
-                let exponent =
-                    exponent.literal().filter(|exponent| exponent.whole() && *exponent != Number::from(1))?;
+                let idle = |exponent: &Number| matches!(exponent.numerator(), 0 | 1);
+                let exponent = exponent.literal().filter(|exponent| exponent.whole() && !idle(exponent))?;
                 Number::from(10).power(exponent)
             }
             _ => None,
@@ -152,6 +152,7 @@ impl Node {
         let sum = |node: &Node| matches!(node, Node::Sum(_));
         let raised = |node: &Node| sum(node) || matches!(node, Node::Power(base, _) if sum(base));
         below
+            | if self.idle() { work::NESTED } else { 0 }
             | match self {
                 Node::Sum(parts) => {
                     let kinds: Vec<Option<String>> = parts.iter().map(Node::likeness).collect();
@@ -165,14 +166,28 @@ impl Node {
                     let sums = parts.iter().filter(|part| raised(part)).count();
                     let numbers = if numbers > 1 { work::NUMBERS } else { 0 };
                     let factors = if sums > 1 { work::FACTORS } else { 0 };
-                    numbers | if sums > 0 { work::BRACKETS | factors } else { 0 }
+                    let above = parts.iter().map(Node::content).fold(1, u64::saturating_mul);
+                    let cancels = |part: &Node| match part {
+                        Node::Quotient(_, below) => greatest_common_divisor(above, below.content()) > 1,
+                        _ => false,
+                    };
+                    let reduce = if parts.iter().any(cancels) { work::REDUCE } else { 0 };
+                    numbers | reduce | if sums > 0 { work::BRACKETS | factors } else { 0 }
                 }
+                Node::Power(base, _) if sum(base) && self.idle() => work::BRACKETS,
                 Node::Power(base, _) if sum(base) => work::BRACKETS | work::FACTORS,
                 Node::Power(..) if self.literal().is_some() => 0,
-                Node::Power(base, exponent) if base.rational() && exponent.rational() => work::POWER,
-                Node::Power(base, exponent)
-                    if matches!(**base, Node::Product(_) | Node::Power(..) | Node::Quotient(..))
-                        || exponent.literal() == Some(Number::from(1)) =>
+                Node::Power(base, exponent) if base.rational() && exponent.rational() => {
+                    work::POWER | if matches!(**base, Node::Power(..)) { work::NESTED } else { 0 }
+                }
+                Node::Power(base, exponent) if **base == Node::Constant('i') && exponent.rational() => {
+                    work::POWER
+                }
+                Node::Power(base, _)
+                    if matches!(
+                        **base,
+                        Node::Product(_) | Node::Power(..) | Node::Quotient(..) | Node::Root(..)
+                    ) =>
                 {
                     work::NESTED
                 }
@@ -188,7 +203,7 @@ impl Node {
                     } else {
                         0
                     };
-                    let root = |node: &Node| matches!(node, Node::Root(..));
+                    let root = |node: &Node| matches!(node, Node::Root(..) | Node::Constant('i'));
                     division
                         | if nested(below) || matches!(**above, Node::Quotient(..)) {
                             work::NESTED
@@ -208,6 +223,20 @@ impl Node {
                 Node::Absolute(_) => work::ABSOLUTE,
                 _ => 0,
             }
+    }
+
+    /// Whether it has a part that changes nothing: a factor of 1, a term of 0, an exponent of 1 or 0.
+    fn idle(&self) -> bool {
+        let is = |node: &Node, number: i128| *node == Node::Number(Number::from(number));
+        match self {
+            Node::Sum(parts) => parts.iter().any(|part| is(part, 0)),
+            Node::Product(parts) => parts.iter().any(|part| match part {
+                Node::Negative(inner) => is(inner, 1),
+                part => is(part, 1),
+            }),
+            Node::Power(_, exponent) => is(exponent, 0) || is(exponent, 1),
+            _ => false,
+        }
     }
 
     fn is_ten(&self) -> bool {
@@ -239,7 +268,7 @@ impl Node {
     }
 
     /// The greatest whole number that divides all its terms, as they are written.
-    fn content(&self) -> u64 {
+    pub fn content(&self) -> u64 {
         match self {
             Node::Number(number) if number.whole() => number.to_f64().abs() as u64,
             Node::Negative(inner) => inner.content(),
@@ -260,7 +289,7 @@ impl Node {
         let name = match self {
             Node::Variable(name) => Some(name.clone()),
             Node::Constant(name) => Some(name.to_string()),
-            Node::Root(..) => Some("√".to_string()),
+            Node::Root(_, index) => Some(format!("√{index:?}")),
             _ => None,
         };
         if let Some(name) = name {
@@ -274,7 +303,7 @@ impl Node {
         match self {
             Node::Number(_) | Node::Long(_) => true,
             Node::Power(base, exponent) => base.constant() && exponent.constant(),
-            Node::Negative(inner) => inner.constant(),
+            Node::Negative(inner) | Node::Percent(inner) => inner.constant(),
             Node::Quotient(above, below) => above.constant() && below.constant(),
             _ => false,
         }

@@ -6,6 +6,7 @@
 mod atoms;
 mod before;
 mod behind;
+mod canonical;
 mod choice;
 mod classes;
 mod complex;
@@ -14,6 +15,7 @@ mod copied;
 mod digits;
 mod emphasis;
 mod expression;
+mod form;
 mod formula;
 mod functions;
 mod heads;
@@ -41,7 +43,7 @@ use super::number::Number;
 use copied::Question;
 use expression::Node;
 use prose::Said;
-use reading::value;
+use reading::{Side, value};
 use relation::other_name;
 use spans::Span;
 use tokens::{Kind, Token, tokens};
@@ -89,6 +91,8 @@ enum Read {
     Value {
         said: Vec<Said>,
         tokens: Vec<Kind>,
+        /// Of several that are equal, what each says.
+        sides: Vec<Side>,
     },
     /// Nothing that the question can be answered with.
     Nothing,
@@ -133,19 +137,19 @@ impl<'a> Equality<'a> {
     /// ```
     /// use rationale::rationale::equality::Equality;
     /// let right = |answer| Equality::of(Some("7/12"), &[]).asked("Simplify 84/144.").same("7/12", answer);
-    /// assert!(right("\\frac{7}{12}") && right("14/24") && !right("84/144"));
+    /// assert!(right("\\frac{7}{12}") && !right("84/144") && !right("+168/288"));
     /// ```
     pub fn asked(mut self, question: &'a str) -> Self {
         self.question = self.gold.is_some().then(|| Question::new(question));
         self
     }
 
-    /// Whether an answer copies the question.
-    fn copies(&self, answer: &Reading) -> bool {
+    /// Whether an answer is not in the form that was asked for, as a copy of the question is not.
+    fn misses(&self, answer: &Reading) -> bool {
         self.question
             .as_ref()
             .zip(self.gold.as_ref())
-            .is_some_and(|(question, gold)| question.has(answer, gold))
+            .is_some_and(|(question, gold)| question.is_missed(gold, answer))
     }
 
     /// An answer, read once for many comparisons.
@@ -171,7 +175,7 @@ impl<'a> Equality<'a> {
 
     /// Whether `answer` is right where `gold` is.
     pub fn right(&self, gold: &Reading, answer: &Reading) -> bool {
-        self.alike(gold, answer) && self.copies(gold) == self.copies(answer)
+        self.alike(gold, answer) && self.misses(gold) == self.misses(answer)
     }
 
     fn alike(&self, gold: &Reading, answer: &Reading) -> bool {
@@ -179,7 +183,7 @@ impl<'a> Equality<'a> {
             (Read::Choices(gold), Read::Choices(answer)) => gold == answer,
             (Read::Truth(gold), Read::Truth(answer)) => gold == answer,
             (Read::Span(gold), Read::Span(answer)) => spans::same(gold, answer),
-            (Read::Value { said, tokens }, Read::Value { said: own, tokens: own_tokens }) => {
+            (Read::Value { said, tokens, .. }, Read::Value { said: own, tokens: own_tokens, .. }) => {
                 let initials =
                     texts::of_capitals(&gold.plain, tokens) && texts::of_capitals(&answer.plain, own_tokens);
                 // What is all dressing, as an emoji is, is compared as it is written.

@@ -8,11 +8,18 @@ use super::value::rounds_to;
 use super::{Read, roles, spans, texts};
 use crate::rationale::number;
 
+/// What is said, and how it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Side {
+    pub said: Said,
+    pub tokens: Vec<Kind>,
+}
+
 /// A text's tokens as mathematics and as a text; of `several` values, commas separate alone.
 pub fn value(found: Vec<Token>, several: bool) -> Read {
     // A range is no difference, and a list of words with a number among them not that number.
     if spans::gold(&found).is_some() || words_listed(&found) {
-        return Read::Value { said: vec![], tokens: texts::written(found) };
+        return Read::Value { said: vec![], tokens: texts::written(found), sides: vec![] };
     }
     let mut said: Vec<Said> = Vec::new();
     for letters in [false, true] {
@@ -34,7 +41,25 @@ pub fn value(found: Vec<Token>, several: bool) -> Read {
         said.retain(|one| decimal.is_none() || matches!(one.node, Node::List(..)));
         said.extend(decimal);
     }
-    Read::Value { said, tokens: texts::written(found) }
+    let sides = sides(&found);
+    Read::Value { said, tokens: texts::written(found), sides }
+}
+
+/// Of a chain of equalities that are looked at by themselves.
+const SIDES: usize = 16;
+
+/// What each side of a chain of equalities says by itself.
+fn sides(found: &[Token]) -> Vec<Side> {
+    let parts = found.split(|token| token.is('=') || token.is('≈'));
+    if !(2..=SIDES).contains(&parts.clone().count()) {
+        return vec![];
+    }
+    let said = |part: &[Token]| {
+        let tokens = texts::written(part.to_vec());
+        let one = |letters| Some(Side { said: prose::said(part, letters)?, tokens: tokens.clone() });
+        [one(false), one(true)]
+    };
+    parts.flat_map(said).flatten().collect()
 }
 
 /// `3,5` as three and a half, where it is all.

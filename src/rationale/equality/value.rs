@@ -43,6 +43,7 @@ pub fn equal(gold: &Node, answer: &Node) -> bool {
             } else {
                 ((open, close) == (own_open, own_close) && pairwise(golds, answers.iter()))
                     || (*own_open == ','
+                        && (*open, *close) == ('(', ')')
                         && coordinates(answers).is_some_and(|own| pairwise(golds, own.into_iter())))
             }
         }

@@ -1,0 +1,386 @@
+//! The form that a question asks for, where its gold answer has it: lowest terms, factors, primes, a mantissa, an order. Whatever is not in it
+//! is what was asked, not what was to be made of it, however it is written.
+
+use super::Side;
+use super::expression::Node;
+use super::tokens::Kind;
+use super::value;
+use crate::rationale::number::Number;
+
+/// What a question asks for by its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Some form.
+    Form,
+    /// An order.
+    Order,
+    /// No factor below a line or under a root that could go.
+    Simplest,
+    Fraction,
+    Decimal,
+    Percent,
+    Mixed,
+    Scientific,
+    Factors,
+    Primes,
+    Power,
+    /// A count or a value, in whatever form.
+    Value,
+}
+
+/// Words by which a form is asked for, by their beginnings.
+const ASKS: [&str; 20] = [
+    "simplif",
+    "simplest",
+    "lowest",
+    "reduce",
+    "rewrite",
+    "write",
+    "express",
+    "convert",
+    "factor",
+    "expand",
+    "evaluate",
+    "sort",
+    "arrange",
+    "ascend",
+    "descend",
+    "rationali",
+    "rank",
+    "equivalent",
+    "notation",
+    "prime",
+];
+
+/// All that `text` asks for.
+pub fn wants(text: &str) -> Vec<Want> {
+    let lower = text.to_lowercase();
+    let words: Vec<&str> =
+        lower.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).collect();
+    let mut found = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let before = |count: usize, names: &[&str]| {
+            words[at.saturating_sub(count)..at].iter().any(|word| names.contains(word))
+        };
+        let next = words.get(at + 1).copied().unwrap_or_default();
+        // "As a common fraction", but not "such as 1/2 or a decimal", nor "as a fraction or a decimal".
+        let lead = (at.saturating_sub(4)..at).rev().find(|at| matches!(words[*at], "as" | "into" | "or"));
+        let named = lead.is_some_and(|lead| words[lead] != "or" && (lead == 0 || words[lead - 1] != "such"));
+        let form = next != "or"
+            && (named
+                || matches!(next, "form" | "notation")
+                || (before(2, &["to"]) && before(1, &["a", "an"])));
+        let want = match *word {
+            "fraction" | "fractions" if form => Some(Want::Fraction),
+            "decimal" | "decimals" if form => Some(Want::Decimal),
+            "percent" | "percentage" if form => Some(Want::Percent),
+            "mixed" if form => Some(Want::Mixed),
+            "many" if before(1, &["how"]) => Some(Want::Value),
+            "value" => Some(Want::Value),
+            "lowest" if matches!(next, "terms" | "form") => Some(Want::Simplest),
+            "scientific" | "notation" => Some(Want::Scientific),
+            "standard" if next == "form" => Some(Want::Scientific),
+            "power" | "powers" if next == "of" && before(4, &["as", "in", "into", "to"]) => Some(Want::Power),
+            "prime" | "primes" => Some(Want::Primes),
+            "form" if before(3, &["in"]) => Some(Want::Form),
+            "product" if form => Some(Want::Form),
+            "sort" if next == "of" => None,
+            "sort" | "sorted" | "sorts" | "sorting" | "rank" | "ranked" | "ascending" | "descending"
+            | "arrange" | "arranged" | "arranging" => Some(Want::Order),
+            "order" if before(3, &["in"]) && !matches!(next, "to" | "for" | "that") => {
+                (!before(3, &["any", "no", "whatever", "some"])).then_some(Want::Order)
+            }
+            "to" if at > 0 && most(words[at - 1]) && most(next) => Some(Want::Order),
+            word if ["simpl", "reduc", "rationali"].iter().any(|start| word.starts_with(start)) => {
+                Some(Want::Simplest)
+            }
+            word if word.starts_with("factor") && !word.starts_with("factorial") => Some(Want::Factors),
+            _ => None,
+        };
+        let asks = ASKS.iter().any(|ask| word.starts_with(ask)) && !(*word == "sort" && next == "of");
+        let shown = want.is_some_and(|want| want != Want::Value);
+        for want in want.into_iter().chain((asks || shown).then_some(Want::Form)) {
+            if !found.contains(&want) {
+                found.push(want);
+            }
+        }
+    }
+    found
+}
+
+/// "smallest", "most".
+fn most(word: &str) -> bool {
+    (word.ends_with("est") && !word.ends_with("west")) || matches!(word, "most" | "least" | "best" | "worst")
+}
+
+/// Whether `own` keeps the forms that were asked for and that `gold` has.
+pub fn keeps(wants: &[Want], gold: &Side, own: &Side) -> bool {
+    let asks = |want: Want| wants.contains(&want);
+    let (node, answer) = (unsigned(&gold.said.node), unsigned(&own.said.node));
+    let lowest = asks(Want::Simplest) || asks(Want::Fraction) || asks(Want::Mixed);
+    let fraction = is_mixed(&gold.tokens) || matches!(node, Node::Quotient(..)) && node.literal().is_some();
+    let share = answer.any(&|part| matches!(part, Node::Percent(_)));
+    let kept = [
+        !asks(Want::Order) || in_order(node, answer),
+        !lowest || !simple(node) || (simple(answer) && reduced(&own.tokens)),
+        !(lowest && fraction && share),
+        !((asks(Want::Fraction) || asks(Want::Mixed)) && fraction && is_decimal(own)),
+        !(asks(Want::Mixed) && is_mixed(&gold.tokens)) || is_mixed(&own.tokens) || !has_digits(&own.tokens),
+        !(asks(Want::Decimal) && matches!(node, Node::Number(_)))
+            || (matches!(answer, Node::Number(_)) && !is_mixed(&own.tokens)),
+        !asks(Want::Percent) || as_percent(node, answer),
+        !(asks(Want::Scientific) && is_scientific(&gold.tokens)) || is_scientific(&own.tokens),
+        !asks(Want::Form) || asks(Want::Value) || !of_primes(node) || of_primes(answer),
+        !asks(Want::Power) || base(node).is_none() || base(node) == base(answer),
+        !asks(Want::Factors) || factored(node, answer),
+    ];
+    kept.into_iter().all(|kept| kept)
+}
+
+fn unsigned(node: &Node) -> &Node {
+    match node {
+        Node::Negative(inner) | Node::Degrees(inner) => inner,
+        other => other,
+    }
+}
+
+fn in_order(gold: &Node, answer: &Node) -> bool {
+    match (gold, answer) {
+        (Node::List(',' | '⦃', golds, _), Node::List(',' | '⦃', answers, _)) => {
+            golds.len() == answers.len()
+                && golds.iter().zip(answers).all(|(gold, own)| value::equal(gold, own))
+        }
+        _ => true,
+    }
+}
+
+/// How far divisors are looked for.
+const FAR: i128 = 10_000;
+
+/// Whether no fraction in it can be reduced, and nothing be taken from under a root.
+fn simple(node: &Node) -> bool {
+    let whole = |node: &Node| node.literal().filter(|number| number.whole()).map(Number::numerator);
+    !node.any(&|part| match part {
+        Node::Quotient(above, below) => match (whole(above), whole(below)) {
+            (Some(above), Some(below)) => divisor(above, below) > 1,
+            _ => false,
+        },
+        Node::Root(inner, index) => match (inner.literal(), whole(index)) {
+            (Some(inner), Some(index)) => !inner.whole() || has_power(inner.numerator(), index),
+            _ => false,
+        },
+        _ => false,
+    })
+}
+
+fn divisor(a: i128, b: i128) -> u128 {
+    let (mut a, mut b) = (a.unsigned_abs(), b.unsigned_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Whether a whole number above 1, raised so often, divides it.
+fn has_power(number: i128, index: i128) -> bool {
+    let Ok(index) = u32::try_from(index) else { return false };
+    (2..=FAR)
+        .map_while(|factor| factor.checked_pow(index).filter(|power| *power <= number.saturating_abs()))
+        .any(|power| number % power == 0)
+}
+
+fn is_prime(number: Number) -> bool {
+    let number = number.numerator();
+    let small = |factor: &i128| *factor <= FAR && factor * factor <= number;
+    number > 1 && (2..).take_while(small).all(|factor| number % factor != 0)
+}
+
+/// Whether it is several prime numbers, multiplied, or a power of one.
+fn of_primes(node: &Node) -> bool {
+    let one = |node: &Node| match node {
+        Node::Number(number) => number.whole() && is_prime(*number),
+        Node::Power(base, exponent) => {
+            matches!(**base, Node::Number(number) if number.whole() && is_prime(number))
+                && matches!(**exponent, Node::Number(number) if number.whole())
+        }
+        _ => false,
+    };
+    match node {
+        Node::Product(parts) => parts.len() <= 64 && parts.iter().all(one),
+        Node::Power(..) => one(node),
+        _ => false,
+    }
+}
+
+/// The number of which it is a power.
+fn base(node: &Node) -> Option<&Node> {
+    match node {
+        Node::Power(base, _) if base.literal().is_some() => Some(base),
+        _ => None,
+    }
+}
+
+/// How many factors with a variable it has.
+fn factors(node: &Node) -> usize {
+    match node {
+        Node::Product(parts) => parts.iter().map(factors).sum(),
+        Node::Negative(inner) => factors(inner),
+        Node::Quotient(above, below) if !below.varies() => factors(above),
+        Node::Power(base, exponent) => {
+            let times = exponent.literal().filter(|times| times.whole()).map_or(1, Number::numerator);
+            factors(base) * usize::try_from(times.clamp(1, 64)).unwrap_or(1)
+        }
+        other => usize::from(other.varies()),
+    }
+}
+
+/// Whether the answer is taken apart as far as the gold answer is.
+fn factored(gold: &Node, answer: &Node) -> bool {
+    let common = |node: &Node| node.any(&|part| matches!(part, Node::Sum(_)) && part.content() > 1);
+    factors(gold) < 2 || (factors(answer) >= factors(gold) && (common(gold) || !common(answer)))
+}
+
+fn as_percent(gold: &Node, answer: &Node) -> bool {
+    match gold {
+        Node::Percent(share) => matches!(answer, Node::Percent(_)) || answer.literal() == share.literal(),
+        _ => true,
+    }
+}
+
+/// A number with digits behind the point.
+fn is_decimal(side: &Side) -> bool {
+    let point = |kind: &Kind| matches!(kind, Kind::Number(text) if text.contains(['.', 'e']));
+    let comma = matches!(unsigned(&side.said.node), Node::Number(number) if !number.whole())
+        && side.tokens.contains(&Kind::Op(','));
+    comma || side.tokens.iter().any(point)
+}
+
+fn has_digits(kinds: &[Kind]) -> bool {
+    kinds.iter().any(|kind| matches!(kind, Kind::Number(_)))
+}
+
+/// The fraction of whole numbers that is written behind a whole number.
+fn part_of_mixed(kinds: &[Kind]) -> Option<(&str, &str)> {
+    kinds.windows(4).find_map(|kinds| match kinds {
+        [Kind::Number(_), Kind::Number(above), Kind::Op('/'), Kind::Number(below)] => {
+            Some((above.as_str(), below.as_str()))
+        }
+        [Kind::Number(_), Kind::Command(name), Kind::Number(above), Kind::Number(below)]
+            if name == "frac" =>
+        {
+            Some((above.as_str(), below.as_str()))
+        }
+        _ => None,
+    })
+}
+
+/// Whether a number is written with a whole one before a fraction.
+pub fn is_mixed(kinds: &[Kind]) -> bool {
+    let tight = |kinds: &[Kind]| match kinds {
+        [Kind::Number(_), Kind::Command(name), Kind::Number(digits)] => name == "frac" && digits.len() == 2,
+        _ => false,
+    };
+    part_of_mixed(kinds).is_some() || kinds.windows(3).any(tight)
+}
+
+/// Whether the fraction behind a whole number cannot be reduced.
+fn reduced(kinds: &[Kind]) -> bool {
+    let whole = |text: &str| text.parse::<i128>().ok();
+    part_of_mixed(kinds)
+        .and_then(|(above, below)| whole(above).zip(whole(below)))
+        .is_none_or(|(above, below)| divisor(above, below) == 1)
+}
+
+/// Whether it is a number from 1 to 10 and a power of ten.
+pub fn is_scientific(kinds: &[Kind]) -> bool {
+    let kinds = match kinds {
+        [Kind::Op('-' | '+'), rest @ ..] => rest,
+        rest => rest,
+    };
+    let mantissa = |text: &str| text.parse::<f64>().is_ok_and(|value| (1.0..10.0).contains(&value));
+    match kinds {
+        [Kind::Number(text), Kind::Op('*'), Kind::Number(ten), Kind::Op('^'), ..] => {
+            ten == "10" && mantissa(text)
+        }
+        [Kind::Number(text), ..] => text.split_once('e').is_some_and(|(text, _)| mantissa(text)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Equality;
+    use super::*;
+
+    #[test]
+    fn words_ask_for_forms() {
+        for (text, want) in [
+            ("List 9, 3, 7 in increasing order.", Want::Order),
+            ("Order 9, 3, 7 from least to greatest.", Want::Order),
+            ("Express your answer as a common fraction.", Want::Fraction),
+            ("What is 1200 in scientific notation?", Want::Scientific),
+            ("What is the prime factorization of 24?", Want::Primes),
+            ("Give it in simplest radical form.", Want::Simplest),
+        ] {
+            assert!(wants(text).contains(&want) && wants(text).contains(&Want::Form), "{text}");
+        }
+        for text in [
+            "In order to win, what sort of roots are needed, in any order?",
+            "Find all ordered pairs.",
+            "She walks from west to east.",
+        ] {
+            assert_eq!(wants(text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn the_form_that_was_asked_for_is_kept() {
+        let right = |question: &str, gold: &str, answer: &str| {
+            Equality::of(Some(gold), &[]).asked(question).same(gold, answer)
+        };
+        for (question, gold, rights, wrongs) in [
+            (
+                "Write 0.35 as a fraction.",
+                "\\frac{7}{20}",
+                &["7/20", "0.35 = 7/20", "\\dfrac{7}{20}"][..],
+                &["0.35", "+0.35", "0,35", "3.5e-1", "35\\%", "35/100", "14/40"][..],
+            ),
+            (
+                "Factor $3x^2+6x$.",
+                "3x(x+2)",
+                &["3x(2+x)", "3(x+2)x", "3x(x + 2) = 3x^2+6x"],
+                &["3(x^2+2x)", "x(3x+6)", "6x+3x^2", "1(3x^2+6x)", "(3x^2+6x)^1"],
+            ),
+            (
+                "Write 24 as a product of primes.",
+                "2^3 \\cdot 3",
+                &["3 \\cdot 2^3", "2*2*2*3"],
+                &["4 \\cdot 6", "24"],
+            ),
+            ("Write 1024 as a power of 2.", "2^{10}", &["2^10"], &["4^5", "32^2", "1024"]),
+            (
+                "Simplify $\\sqrt{180}$.",
+                "6\\sqrt{5}",
+                &["6√5"],
+                &["\\sqrt{720}/2", "2\\sqrt{45}", "1\\sqrt{180}"],
+            ),
+            (
+                "Write 1200 in standard form.",
+                "1.2 \\times 10^3",
+                &["1.2e3"],
+                &["12 \\times 10^2", "1200", "12 hundred"],
+            ),
+            ("Write 25/2 as a mixed number.", "12 \\frac12", &["12 1/2", "12½"], &["50/4", "25/(2)", "12.5"]),
+            ("Sort 9, 3, 7.", "3, 7, 9", &["3; 7; 9", "3, 7 and 9"], &["7, 3, 9", "9; 3; 7", "9, 7, 3"]),
+            ("List A, B, C in order of size.", "B, C, A", &["B, C, A"], &["A, B, C"]),
+            ("Write 7/20 as a decimal.", "0.35", &["0.350"], &["14/40", "35%"]),
+        ] {
+            for answer in rights {
+                assert!(right(question, gold, answer), "{answer} to {question}");
+            }
+            for answer in wrongs {
+                assert!(!right(question, gold, answer), "{answer} to {question}");
+            }
+        }
+    }
+}
