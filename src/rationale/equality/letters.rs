@@ -111,14 +111,25 @@ pub fn lettered(found: &[Token], count: usize, choices: &[String]) -> Option<usi
         return None;
     }
     let apart = separators > 0;
-    let rest = without_denied(&rest[separators..])?;
+    let rest = &rest[separators..];
+    let all: Vec<Vec<Token>> =
+        choices.iter().enumerate().map(|(at, choice)| tokens(bare(choice, at))).collect();
+    let own = all.get(index).map(|choice| texts(choice)).unwrap_or_default();
+    // What stands behind a letter is compared with the choices before anything in it is read: "not" may be part of a choice's text.
+    match spells(rest, &all, index) {
+        Some(true) => return Some(index),
+        Some(false) => return None,
+        None => {}
+    }
+    let own_end = if all.is_empty() { 0 } else { own_end(rest, &all, index)? };
+    let behind = without_denied(&rest[own_end..], &own)?;
+    let rest = &rest[..own_end + behind.len()];
     let says = texts(rest);
-    let own = choices.get(index).map(|choice| texts(&tokens(bare(choice, index)))).unwrap_or_default();
-    if rest.is_empty() || (!own.is_empty() && says == own) {
+    if behind.is_empty() {
         return Some(index);
     }
-    let own_text = !own.is_empty() && starts_with(&says, &own);
-    let begins = rest[0].word();
+    let own_text = own_end > 0;
+    let begins = behind[0].word();
     let reason = begins
         .as_deref()
         .is_some_and(|word| REASONS.contains(&word) || matches!(word, "is" | "would" | "seems"));
@@ -126,18 +137,12 @@ pub fn lettered(found: &[Token], count: usize, choices: &[String]) -> Option<usi
         Some(word) => PRAISE.contains(&word.as_str()),
         None => matches!(token.kind, Kind::Op('.' | ',' | '!' | ')' | '(')),
     });
-    let somebody = matches!(&rest[0].kind, Kind::Letter(word) | Kind::Word(word) if ["I", "we", "We"].contains(&&word[..]));
+    let somebody = matches!(&behind[0].kind, Kind::Letter(word) | Kind::Word(word) if ["I", "we", "We"].contains(&&word[..]));
     let done =
-        somebody && rest.get(1).and_then(Token::word).is_some_and(|word| DONE.contains(&word.as_str()));
+        somebody && behind.get(1).and_then(Token::word).is_some_and(|word| DONE.contains(&word.as_str()));
     let because = done || begins.as_deref().is_some_and(|word| REASONS.contains(&word));
-    // "C) cat" of "cat" and "cat and dog": the text is another choice's, all of it.
-    let is_another =
-        |(other, choice): (usize, &String)| other != index && texts(&tokens(bare(choice, other))) == says;
-    if choices.iter().enumerate().any(is_another) {
-        return None;
-    }
     // Where the choices are known, what stands beside a letter is its text, a reason, or praise.
-    let near = !own.is_empty() && (within(&says, &own) || starts_with(&own, &says) || says == own);
+    let near = !own.is_empty() && (within(&says, &own) || starts_with(&own, &says));
     if !(choices.is_empty() || near || because || commended) {
         return None;
     }
@@ -145,18 +150,17 @@ pub fn lettered(found: &[Token], count: usize, choices: &[String]) -> Option<usi
     if !(apart || closed || own_text || reason || in_brackets) {
         return None;
     }
-    let clause = before_reasons(rest);
-    let reasons = &rest[clause.len()..];
+    let clause = before_reasons(behind);
+    let reasons = &behind[clause.len()..];
     let against = reasons.iter().any(|token| token.word().is_some_and(|word| roles::spoils(&word)));
     if !against && (0..reasons.len()).any(|at| names_another(reasons, at, index, count)) {
         return None;
     }
-    let clause = &clause[if own_text { own.len().min(clause.len()) } else { 0 }..];
     let doubtful = |token: &Token| token.word().is_some_and(|word| roles::spoils(&word));
     let another = (0..clause.len()).any(|at| names_another(clause, at, index, count));
-    let mut others = choices.iter().enumerate().filter(|(other, _)| *other != index);
-    let other_text = |(other, choice): (usize, &String)| {
-        let text = texts(&tokens(bare(choice, other)));
+    let mut others = all.iter().enumerate().filter(|(other, _)| *other != index);
+    let other_text = |(_, choice): (usize, &Vec<Token>)| {
+        let text = texts(choice);
         !text.is_empty() && text != own && !within(&own, &text) && within(&texts(clause), &text)
     };
     let other_text = others.any(other_text);
@@ -193,12 +197,85 @@ fn behind_text(found: &[Token], count: usize, choices: &[String]) -> Option<usiz
     let [text @ .., open, letter, close] = found else { return None };
     let (Kind::Letter(letter), true, true) = (&letter.kind, open.is('('), close.is(')')) else { return None };
     let index = place(letter, count)?;
-    let own = texts(&tokens(bare(choices.get(index)?, index)));
-    (!own.is_empty() && texts(text) == own).then_some(index)
+    let all: Vec<Vec<Token>> =
+        choices.iter().enumerate().map(|(at, choice)| tokens(bare(choice, at))).collect();
+    (spells(text, &all, index) == Some(true)).then_some(index)
 }
 
-/// Without what is said not to be it: "(B), not (A)". `None` where the letter itself is denied.
-fn without_denied(rest: &[Token]) -> Option<&[Token]> {
+/// Whether the choice at `index` is the one whose text is all of `rest`; letter case, brackets and money tell apart what they alone tell apart. `None`
+/// where it is no choice's text.
+fn spells(rest: &[Token], choices: &[Vec<Token>], index: usize) -> Option<bool> {
+    let rest = without_ends(rest);
+    let opened = |found: &[Token]| found.iter().any(|token| token.is('('));
+    let inner = match rest {
+        [open, inner @ .., close] if open.is('(') && close.is(')') => without_ends(inner),
+        [inner @ .., close] if close.is(')') && !opened(inner) => without_ends(inner),
+        all => all,
+    };
+    let written = |found: &[Token], case: bool| -> Vec<Kind> {
+        let kind = |token: &Token| match &token.kind {
+            Kind::Letter(text) | Kind::Word(text) if case => Kind::Word(text.clone()),
+            Kind::Letter(text) | Kind::Word(text) => Kind::Word(text.to_lowercase()),
+            other => other.clone(),
+        };
+        without_ends(found).iter().map(kind).collect()
+    };
+    let fitting = |fits: &dyn Fn(&Vec<Token>) -> bool| -> Vec<usize> {
+        (0..choices.len()).filter(|at| fits(&choices[*at])).collect()
+    };
+    for case in [true, false] {
+        for said in [rest, inner] {
+            let said = written(said, case);
+            let found = fitting(&|choice| !said.is_empty() && written(choice, case) == said);
+            if !found.is_empty() {
+                return Some(found.contains(&index) && (case || found.len() == 1));
+            }
+        }
+    }
+    let said = texts(rest);
+    let found = fitting(&|choice| !said.is_empty() && texts(choice) == said);
+    (!found.is_empty()).then(|| found == [index])
+}
+
+/// Where the text of the choice at `index` ends, with which `rest` begins: 0 where it begins with none. `None` where another choice's text is all that
+/// stands before a break.
+fn own_end(rest: &[Token], choices: &[Vec<Token>], index: usize) -> Option<usize> {
+    let end = |choice: &Vec<Token>| {
+        let mut end = 0;
+        for want in texts(choice) {
+            let said = rest[end..].iter().position(|token| !texts(std::slice::from_ref(token)).is_empty())?;
+            if texts(&rest[end + said..=end + said]) != [want] {
+                return None;
+            }
+            end += said + 1;
+        }
+        let brackets = rest[end..].iter().take_while(|token| matches!(token.kind, Kind::Op(')' | ']' | '⦄')));
+        (end > 0).then_some(end + brackets.count())
+    };
+    let Some(longest) = choices.iter().filter_map(end).max() else { return Some(0) };
+    let breaks = rest.get(longest).is_none_or(|next| match &next.kind {
+        Kind::Op(op) => ",;.:—-!(".contains(*op),
+        _ => next.word().is_some_and(|word| REASONS.contains(&word.as_str())),
+    });
+    match spells(&rest[..longest], choices, index) {
+        Some(false) if breaks && !starts_with(&texts(&choices[index]), &texts(rest)) => None,
+        Some(true) => Some(longest),
+        _ => Some(end(&choices[index]).unwrap_or(0)),
+    }
+}
+
+/// Without punctuation at the end.
+fn without_ends(mut found: &[Token]) -> &[Token] {
+    while let [before @ .., last] = found
+        && matches!(last.kind, Kind::Op('.' | ',' | ';' | ':' | '!' | '}'))
+    {
+        found = before;
+    }
+    found
+}
+
+/// Without what is said not to be it: "(B), not (A)". `None` where the letter itself or its `own` text is denied.
+fn without_denied<'a>(rest: &'a [Token], own: &[String]) -> Option<&'a [Token]> {
     let reason = before_reasons(rest).len();
     let says = |at: usize, word: &str| rest.get(at).and_then(Token::word).is_some_and(|said| said == word);
     let denies = |at: &usize| {
@@ -208,6 +285,10 @@ fn without_denied(rest: &[Token]) -> Option<&[Token]> {
     };
     match (0..reason).find(denies) {
         None => Some(rest),
+        Some(at) if !own.is_empty() && {
+            let denied = texts(&rest[at + 1..]);
+            denied == own || starts_with(&denied, own)
+        } => None,
         Some(at)
             if at == 0
                 || matches!(rest[at - 1].kind, Kind::Op(',' | ';' | '(' | '—' | '-' | '.'))
