@@ -111,9 +111,8 @@ pub fn lettered(found: &[Token], count: usize, choices: &[String]) -> Option<usi
         return None;
     }
     let apart = separators > 0;
-    let rest = &rest[separators..];
-    let all: Vec<Vec<Token>> =
-        choices.iter().enumerate().map(|(at, choice)| tokens(bare(choice, at))).collect();
+    let rest = &joined(&rest[separators..])[..];
+    let all = texts_of(choices);
     let own = all.get(index).map(|choice| texts(choice)).unwrap_or_default();
     // What stands behind a letter is compared with the choices before anything in it is read: "not" may be part of a choice's text.
     match spells(rest, &all, index) {
@@ -197,9 +196,25 @@ fn behind_text(found: &[Token], count: usize, choices: &[String]) -> Option<usiz
     let [text @ .., open, letter, close] = found else { return None };
     let (Kind::Letter(letter), true, true) = (&letter.kind, open.is('('), close.is(')')) else { return None };
     let index = place(letter, count)?;
-    let all: Vec<Vec<Token>> =
-        choices.iter().enumerate().map(|(at, choice)| tokens(bare(choice, at))).collect();
-    (spells(text, &all, index) == Some(true)).then_some(index)
+    (spells(&joined(text), &texts_of(choices), index) == Some(true)).then_some(index)
+}
+
+/// The choices without their letters.
+fn texts_of(choices: &[String]) -> Vec<Vec<Token>> {
+    choices.iter().enumerate().map(|(at, choice)| joined(&tokens(bare(choice, at)))).collect()
+}
+
+/// With letters that touch as one word: Fe is Fe, in `\text{…}` and outside.
+fn joined(found: &[Token]) -> Vec<Token> {
+    let mut joined: Vec<Token> = Vec::new();
+    for token in found {
+        let letter = matches!(&token.kind, Kind::Letter(letter) if letter.chars().count() == 1);
+        match (joined.last_mut().map(|last| &mut last.kind), &token.kind) {
+            (Some(Kind::Letter(run)), Kind::Letter(next)) if letter && !token.spaced => run.push_str(next),
+            _ => joined.push(token.clone()),
+        }
+    }
+    joined
 }
 
 /// Whether the choice at `index` is the one whose text is all of `rest`; letter case, brackets and money tell apart what they alone tell apart. `None`

@@ -291,6 +291,7 @@ pub fn plain(text: &str) -> String {
 /// The same in its own letters.
 fn trimmed(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || ".,;:!?\"'“”‘’*`".contains(c);
+    let text = spellings::all_prose(text).unwrap_or(text);
     spellings::composed(text).trim_matches(ends).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

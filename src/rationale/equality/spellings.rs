@@ -161,6 +161,28 @@ pub const VULGAR: [(char, u8, u8); 15] = [
 pub const TAGS: [&str; 14] =
     ["b", "i", "u", "em", "strong", "p", "br", "code", "span", "div", "mark", "answer", "tt", "center"];
 
+/// What stands in the `\text{…}` that is all of a text, dollars, white space and a closing period around it aside.
+pub fn all_prose(text: &str) -> Option<&str> {
+    let dress = |c: char| c.is_whitespace() || "$.".contains(c);
+    let mut inner = text.trim_matches(dress);
+    for (open, close) in [("\\(", "\\)"), ("\\[", "\\]")] {
+        let math = inner.strip_prefix(open).and_then(|inner| inner.strip_suffix(close));
+        inner = math.map_or(inner, |inner| inner.trim_matches(dress));
+    }
+    let (name, rest) = inner.strip_prefix('\\')?.split_once('{')?;
+    let name = name.trim_end();
+    if !PROSE.contains(&name) || name == "operatorname" {
+        return None;
+    }
+    let mut depth = 1_usize;
+    let close = rest.bytes().position(|byte| {
+        depth = depth + usize::from(byte == b'{') - usize::from(byte == b'}');
+        depth == 0
+    })?;
+    // Dollars inside it are its own, and braces of a set are none.
+    (close + 1 == rest.len() && !rest.contains("\\{") && !rest.contains("\\}")).then(|| &rest[..close])
+}
+
 /// A thousands separator at the start of `text`.
 pub fn separator_at(text: &[char]) -> Option<&'static [char]> {
     const KNOWN: [&[char]; 14] = [

@@ -5,7 +5,7 @@ use super::words;
 
 /// The tokens by which texts are compared, without punctuation at the ends or between words.
 pub fn written(found: Vec<Token>) -> Vec<Kind> {
-    let kinds = without_lead(found).into_iter().map(|token| match token.kind {
+    let kinds = as_prose(without_lead(found)).into_iter().map(|token| match token.kind {
         Kind::Word(word) => Kind::Word(word.to_lowercase()),
         other => other,
     });
@@ -30,6 +30,45 @@ pub fn written(found: Vec<Token>) -> Vec<Kind> {
         *letter = letter.to_lowercase();
     }
     kinds
+}
+
+/// Letters beside words as the words that they are there, inside `\text{…}` and outside: "Vitamin C", "quadrant II", "x-ray". Where numbers, relations
+/// or operators stand among them, and where small ones and capitals touch (Aa), letters are signs.
+fn as_prose(found: Vec<Token>) -> Vec<Token> {
+    let word = |token: &Token| matches!(&token.kind, Kind::Word(word) if word.chars().count() > 1);
+    let sign = |token: &Token| match &token.kind {
+        Kind::Number(_) | Kind::Command(_) => true,
+        Kind::Op(op) => "+*/^_=<>≤≥≠≈|°".contains(*op),
+        _ => false,
+    };
+    if !found.iter().any(word) || found.iter().any(sign) {
+        return found;
+    }
+    let letters = |token: &Token| match &token.kind {
+        Kind::Letter(letter) if letter.chars().count() == 1 => Some(letter.clone()),
+        Kind::Word(word) if word.chars().count() == 1 => Some(word.clone()),
+        _ => None,
+    };
+    let mut joined: Vec<Token> = Vec::new();
+    let mut tokens = found.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let Some(mut run) = letters(&token) else {
+            joined.push(token);
+            continue;
+        };
+        let mut all = vec![token];
+        while let Some(next) = tokens.next_if(|next| !next.spaced && letters(next).is_some()) {
+            run.extend(letters(&next));
+            all.push(next);
+        }
+        let alike = run.chars().all(char::is_uppercase) || run.chars().all(char::is_lowercase);
+        if alike {
+            joined.push(Token { kind: Kind::Word(run), ..all.swap_remove(0) });
+        } else {
+            joined.append(&mut all);
+        }
+    }
+    joined
 }
 
 /// Without "it is" and an article before other words: "It is a cat" says "cat".

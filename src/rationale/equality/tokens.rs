@@ -1,6 +1,6 @@
 //! A written answer as tokens: LaTeX, Markdown and Unicode spellings of one thing are one token.
 
-use super::spellings::{LOOKS, MARKS, PROSE, SPACES, composed, greek, half_width};
+use super::spellings::{LOOKS, MARKS, PROSE, SPACES, all_prose, composed, greek, half_width};
 use super::units::Unit;
 use super::{formula, words};
 
@@ -64,12 +64,13 @@ pub fn tokens(text: &str) -> Vec<Token> {
 
 /// The tokens of a text of any length.
 pub fn unbounded(text: &str) -> Vec<Token> {
+    let (text, prose) = all_prose(text).map_or((text, false), |inner| (inner, true));
     let dollars = text.matches('$').count() - text.matches("\\$").count();
     let pairs = dollars.is_multiple_of(2);
     let text: Vec<char> = composed(text).chars().collect();
     let formula = formula::is_formula(&text);
-    let mut lexer = Lexer { text, at: 0, spaced: false, pairs, formula, found: Vec::new() };
-    lexer.run(lexer.text.len(), false);
+    let mut lexer = Lexer { text, at: 0, spaced: false, pairs, formula, prose, found: Vec::new() };
+    lexer.run(lexer.text.len(), prose);
     lexer.found
 }
 
@@ -82,6 +83,8 @@ pub struct Lexer {
     pub pairs: bool,
     /// Whether it is mathematics and nothing else, in which letters are variables.
     formula: bool,
+    /// Whether it is prose and nothing else, in which a single letter is one as it is outside.
+    prose: bool,
     pub found: Vec<Token>,
 }
 
@@ -291,10 +294,11 @@ impl Lexer {
             .collect();
         let lower = run.to_lowercase();
         let touching = !self.spaced && matches!(self.last(), Some(Kind::Number(_)));
-        if prose {
+        let count = run.chars().count();
+        let unit = || words::LETTER_UNITS.contains(&&run[..]) && self.after_number();
+        if prose && !(self.prose && count == 1 && !unit()) {
             return self.push(Kind::Word(run));
         }
-        let count = run.chars().count();
         // "18 min" has no minimum, and "18 sec" no secant.
         let time = matches!(&run[..], "min" | "sec")
             && self.after_number()

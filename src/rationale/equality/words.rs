@@ -1,5 +1,7 @@
 //! What words beside a value say: that it is one of several, that it is not meant, what it is multiplied by, or only its unit.
 
+use super::units::Unit;
+
 /// Functions that stand in front of what they are of.
 pub const FUNCTIONS: [&str; 26] = [
     "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "log",
@@ -45,6 +47,7 @@ pub fn after_digits(word: &str) -> bool {
     UNITS.contains(&word)
         || scale(word).is_some()
         || matches!(word, "st" | "nd" | "rd" | "th" | "percent" | "ish" | "inches" | "feet")
+        || (word.len() > 4 && Unit::named(word).is_some())
 }
 
 /// Whether two letters are a word of English or a unit, not two variables.
