@@ -145,7 +145,7 @@ fn closing_brace(text: &str) -> Option<usize> {
 
 fn answer_is(text: &str) -> Option<AnswerSpan> {
     static MARKER: LazyLock<Regex> = LazyLock::new(|| {
-        let marker = r"(?i)\b(?:(?:(?:the|my|so|final|correct|right|best)\s+)*answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+to\b[^.\n]{0,80}?)?(?:\s+(?:is|would be|must be|should be|will be)\b|\**\s*[:=])|^\s*#+\s*\**(?:the\s+)?(?:final\s+)?answer\**\s*$";
+        let marker = r"(?i)\b(?:(?:(?:the|my|so|final|correct|right|best)\s+)*answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+to\b[^.\n]{0,80}?)?(?:\s+(?:is|would be|must be|should be|will be)\b|\**\s*[:=])|^\s*(?:(?:#+\s*\**|\*\*)(?:the\s+)?(?:final\s+)?|final\s+)answer\**\s*$";
         Regex::new(&format!("(?m){marker}")).expect("a literal")
     });
     let markers: Vec<_> = MARKER.find_iter(text).collect();
@@ -154,6 +154,9 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
         // "The answer is:" may put the answer on the next line.
         let rest = &text[marker.end()..];
         let start = marker.end() + (rest.len() - without_lead(rest).len());
+        if let Some(displayed) = displayed(text, marker.start(), start) {
+            return Some(displayed);
+        }
         let end = match steps::sentence_end(text, marker.start()) {
             end if end > start => end,
             _ => steps::sentence_end(text, start),
@@ -164,6 +167,28 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
     let Some(last) = answers.next() else { return stated::option(text) };
     let strong = if last.weak { answers.find(|answer| !answer.weak) } else { None };
     Some(strong.unwrap_or(last))
+}
+
+/// What stands between `$$` and `$$`, `\[` and `\]` or the fences of code that begin at `start`, where they are not closed on their first line. What
+/// goes on behind them in their last line is part of it; what nothing closes reaches to the end.
+fn displayed(text: &str, marker: usize, start: usize) -> Option<AnswerSpan> {
+    let rest = &text[start..];
+    let pairs = [("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("```", "```"), ("$", "$")];
+    let (open, close) = pairs.into_iter().find(|(open, _)| rest.starts_with(open))?;
+    let (first, below) = rest[open.len()..].split_once('\n')?;
+    // A fence's line may name a language; dollars that something stands behind may be money.
+    let alone = if open == "```" { !first.contains(close) } else { first.trim().is_empty() };
+    let body = text.len() - below.len();
+    if !alone {
+        return None;
+    }
+    let end = below.find(close).map_or(text.len(), |at| body + at);
+    let closed = (end + close.len()).min(text.len());
+    let whole = steps::sentence_end(text, closed);
+    let more = text[closed..whole].trim_matches(|c: char| c.is_whitespace() || ".*".contains(c));
+    let inside = if more.is_empty() { tidy(text, body..end) } else { start..whole };
+    let answer = if inside.is_empty() { steps::trimmed(text, start..closed) } else { inside };
+    found(answer, marker..whole)
 }
 
 /// Words that may stand between "the answer is" and the answer.
