@@ -164,15 +164,25 @@ pub fn truth(found: &[Token]) -> Option<bool> {
         Kind::Word(word) => REASONS.contains(&word.to_lowercase().as_str()),
         _ => false,
     });
-    let denied = |token: &Token| {
-        is(token).is_some_and(|other| other != said)
-            || token.word().is_some_and(|word| {
-                if said {
-                    roles::spoils(&word)
-                } else {
-                    matches!(word.as_str(), "or" | "maybe" | "perhaps" | "but")
-                }
-            })
-    };
-    (apart && !before_reasons(rest).iter().any(denied)).then_some(said)
+    let clause = before_reasons(rest);
+    let denied =
+        |at: usize| is(&clause[at]).is_some_and(|other| other != said) || doubts(clause, at, said);
+    (apart && !(0..clause.len()).any(denied)).then_some(said)
+}
+
+/// Whether the word at `at` behind "yes" or "no" takes it back: what an explanation says of amounts and what may be does not.
+fn doubts(clause: &[Token], at: usize, said: bool) -> bool {
+    let word = |at: usize| clause.get(at).and_then(Token::word);
+    let Some(own) = word(at) else { return clause[at].is('?') };
+    let before = |back: usize| at.checked_sub(back).and_then(word);
+    match own.as_str() {
+        // "Cats or dogs do", but not "or" by itself.
+        "or" => before(1).is_none() || word(at + 1).is_none_or(|next| roles::denies(&next)),
+        "doubt" | "doubts" => {
+            ![before(1), before(2)].into_iter().flatten().any(|word| word == "without" || word == "beyond")
+        }
+        "maybe" | "perhaps" => true,
+        "but" if !said => true,
+        own => said && roles::spoils(own) && !roles::explains(own),
+    }
 }

@@ -45,6 +45,18 @@ pub fn denies(word: &str) -> bool {
     WORDS.contains(word) || word.ends_with("n't") || word.ends_with("n’t")
 }
 
+/// Of the words that spoil a value those that take back no "yes" in whose explanation they stand: amounts, what may be, what is set against it.
+pub fn explains(word: &str) -> bool {
+    static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        set(
+            "could may might but however though although yet without least most half halves halved twice thrice double doubled \
+            triple tripled quadruple quarter thirds hundred thousand million billion trillion hundreds thousands dozens dozen \
+            exceed exceeds exceeding infinite power error errors squared upward upwards onwards grand gross opposite",
+        )
+    });
+    WORDS.contains(word) || word.trim_end_matches('s').ends_with("illion")
+}
+
 /// Operations and conditions that are about what their own clause says alone.
 pub fn of_its_clause(word: &str) -> bool {
     static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
