@@ -165,8 +165,7 @@ pub fn truth(found: &[Token]) -> Option<bool> {
         _ => false,
     });
     let clause = before_reasons(rest);
-    let denied =
-        |at: usize| is(&clause[at]).is_some_and(|other| other != said) || doubts(clause, at, said);
+    let denied = |at: usize| is(&clause[at]).is_some_and(|other| other != said) || doubts(clause, at, said);
     (apart && !(0..clause.len()).any(denied)).then_some(said)
 }
 

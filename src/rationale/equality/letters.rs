@@ -300,10 +300,14 @@ fn without_denied<'a>(rest: &'a [Token], own: &[String]) -> Option<&'a [Token]> 
     };
     match (0..reason).find(denies) {
         None => Some(rest),
-        Some(at) if !own.is_empty() && {
-            let denied = texts(&rest[at + 1..]);
-            denied == own || starts_with(&denied, own)
-        } => None,
+        Some(at)
+            if !own.is_empty() && {
+                let denied = texts(&rest[at + 1..]);
+                denied == own || starts_with(&denied, own)
+            } =>
+        {
+            None
+        }
         Some(at)
             if at == 0
                 || matches!(rest[at - 1].kind, Kind::Op(',' | ';' | '(' | '—' | '-' | '.'))

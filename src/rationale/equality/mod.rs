@@ -43,8 +43,8 @@ use super::number::Number;
 use copied::Question;
 use expression::Node;
 use prose::Said;
-use reading::{Side, value};
-use relation::other_name;
+use reading::value;
+use relation::{asks_for_an_equation, one_equation, other_name};
 use spans::Span;
 use tokens::{Kind, Token, tokens};
 use units::Unit;
@@ -61,9 +61,11 @@ pub struct Equality<'a> {
     counted: bool,
     /// Whether it is several values, so that a comma between digits separates two.
     several: bool,
-    /// The gold answer, and what was asked.
+    /// The gold answer.
     gold: Option<Reading>,
+    /// What was asked, and whether it is an equation, solved or not.
     question: Option<Question<'a>>,
+    equation: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +131,7 @@ impl<'a> Equality<'a> {
         let several = asked.as_ref().is_some_and(|asked| matches!(asked.node, Node::List(',', ..)));
         let counted = asked.as_ref().is_some_and(|asked| asked.noun.is_some());
         let (unit, label) = asked.map_or((None, None), |asked| (asked.unit, asked.label));
-        Self { way, choices, unit, label, counted, several, gold, question: None }
+        Self { way, choices, unit, label, counted, several, gold, question: None, equation: false }
     }
 
     /// It, told what was asked: an answer that copies the question is none, though it has the gold answer's value.
@@ -139,9 +141,9 @@ impl<'a> Equality<'a> {
     /// let right = |answer| Equality::of(Some("7/12"), &[]).asked("Simplify 84/144.").same("7/12", answer);
     /// assert!(right("\\frac{7}{12}") && !right("84/144") && !right("+168/288"));
     /// ```
-    pub fn asked(mut self, question: &'a str) -> Self {
-        self.question = self.gold.is_some().then(|| Question::new(question));
-        self
+    pub fn asked(self, question: &'a str) -> Self {
+        let asked = self.gold.is_some().then(|| Question::new(question));
+        Self { question: asked, equation: asks_for_an_equation(question), ..self }
     }
 
     /// Whether an answer is not in the form that was asked for, as a copy of the question is not.
@@ -193,7 +195,8 @@ impl<'a> Equality<'a> {
                     tokens == own_tokens
                         || texts::same_items(tokens, own_tokens)
                         || texts::same_word((&gold.plain, tokens), (&answer.plain, own_tokens))
-                }) || (!initials && said.iter().any(|gold| own.iter().any(|own| agree(gold, own))))
+                }) || (!initials
+                    && said.iter().any(|gold| own.iter().any(|own| agree(gold, own, self.equation))))
             }
             _ => false,
         }
@@ -253,7 +256,7 @@ impl Alone {
     }
 }
 
-fn agree(gold: &Said, answer: &Said) -> bool {
+fn agree(gold: &Said, answer: &Said, unsolved: bool) -> bool {
     let stem = |noun: &String| noun.trim_end_matches('s').trim_end_matches('e').to_string();
     let clash =
         |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if stem(a) != stem(b));
@@ -274,7 +277,7 @@ fn agree(gold: &Said, answer: &Said) -> bool {
         (Some(unit), None) if unit.is_half_of_day() => false,
         (Some(_), None) if answer.noun.is_some() => false,
         (None, Some(_)) if gold.noun.is_some() => false,
-        _ => value::equal(&gold.node, &answer.node),
+        _ => value::equal(&gold.node, &answer.node) || one_equation(gold, answer, unsolved),
     }
 }
 

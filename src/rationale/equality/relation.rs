@@ -1,6 +1,7 @@
 //! What relations say: `x = 5` and `3 + 4 = 7` a value, `x > 5` an interval, others themselves.
 
 use super::expression::Node;
+use super::prose::Said;
 use super::value;
 
 /// What a chain of equalities comes to: `x = 5` and `3 + 4 = 7` are 5 and 7; with the variable that it is of. `None` where it contradicts itself.
@@ -112,6 +113,38 @@ pub fn other_name(one: &str, other: &str) -> bool {
         parts
     };
     one.contains(' ') == other.contains(' ') && parts(one) != parts(other)
+}
+
+/// Whether a question asks for an equation and for no form of it, so that one that is not solved for a variable is an answer where the gold one is.
+pub fn asks_for_an_equation(question: &str) -> bool {
+    const FORMS: [&str; 7] = ["solve", "in terms of", "form", "express", "isolate", "subject", "rearrange"];
+    let lower = question.to_lowercase();
+    let asks = ["equation of", "equation for", "equation that"].iter().any(|asked| lower.contains(asked));
+    asks && !FORMS.iter().any(|form| lower.contains(form))
+}
+
+/// Whether both say one equation, one of them solved for a variable: `y = 2x + 3` and `2x - y + 3 = 0`. Unless `unsolved` ones are answers, none is
+/// where the gold one is solved.
+pub fn one_equation(gold: &Said, answer: &Said, unsolved: bool) -> bool {
+    let solved = |Said { label, node, .. }: &Said| {
+        let name = label.as_ref().filter(|name| !name.contains(' ') && node.scalar() && node.varies())?;
+        let variable = Node::Variable(name.clone());
+        let free = !node.any(&|part| *part == variable);
+        free.then(|| Node::Chain(vec![variable, node.clone()], vec!['=']))
+    };
+    let chain = |Said { label, node, .. }: &Said| match node {
+        Node::Chain(_, relations) if label.is_none() && relations[..] == ['='] => Some(node.clone()),
+        _ => None,
+    };
+    match (chain(gold), solved(gold), chain(answer), solved(answer)) {
+        (Some(gold), _, _, Some(answer)) => value::equal(&gold, &answer),
+        // `2x + 3 = y` is as solved as `y = 2x + 3`.
+        (_, Some(gold), Some(answer), _) => {
+            let turned = matches!((&gold, &answer), (Node::Chain(golds, _), Node::Chain(sides, _)) if golds[0] == sides[1]);
+            (unsolved || turned) && value::equal(&gold, &answer)
+        }
+        _ => false,
+    }
 }
 
 /// The name that a side of an equation is: a variable, f(x), P(A).
