@@ -46,6 +46,9 @@ fn named(text: &str, own: String, choices: &[String]) -> Option<usize> {
     };
     let of_hundred = percent(&found);
     let alone = Alone::of(found, own.clone());
+    if alone.truth.is_some() && negated(text) {
+        return None;
+    }
     let mut named = (0..choices.len()).filter(|index| {
         let choice = bare(&choices[*index], *index);
         let found = tokens(choice);
@@ -145,6 +148,16 @@ fn unordered(text: &str) -> Vec<&str> {
     parts
 }
 
+/// Whether a text says yes or no, true or false; `~True` says neither.
+pub fn truth_of(text: &str) -> Option<bool> {
+    truth(&tokens(text)).filter(|_| !negated(text))
+}
+
+/// Whether the sign that TeX takes for a space begins a text, where it may be that of a negation.
+fn negated(text: &str) -> bool {
+    text.trim_start_matches(|c: char| c.is_whitespace() || "$(*\"".contains(c)).starts_with('~')
+}
+
 /// Whether a text's tokens say yes or no, true or false.
 pub fn truth(found: &[Token]) -> Option<bool> {
     let is = |token: &Token| match token.word().as_deref() {
@@ -154,7 +167,7 @@ pub fn truth(found: &[Token]) -> Option<bool> {
     };
     let start = found.iter().position(|token| match &token.kind {
         Kind::Word(word) => !LEADS.contains(&word.to_lowercase().as_str()),
-        Kind::Op(_) => false,
+        Kind::Op(op) => !"([{⦃)]}⦄.,:;*•→".contains(*op),
         _ => true,
     })?;
     let said = is(&found[start])?;
@@ -166,7 +179,36 @@ pub fn truth(found: &[Token]) -> Option<bool> {
     });
     let clause = before_reasons(rest);
     let denied = |at: usize| is(&clause[at]).is_some_and(|other| other != said) || doubts(clause, at, said);
-    (apart && !(0..clause.len()).any(denied)).then_some(said)
+    (apart && !(0..clause.len()).any(denied) && !turned(clause, said)).then_some(said)
+}
+
+/// Whether a clause behind "yes" or "no" says no more than the other one: "no, it does", "yes, it is not".
+fn turned(clause: &[Token], said: bool) -> bool {
+    const WHAT: [&str; 10] = ["it", "they", "he", "she", "there", "that", "this", "these", "we", "i"];
+    const DOES: [&str; 19] = [
+        "is", "are", "was", "were", "does", "do", "did", "can", "could", "will", "would", "has", "have",
+        "had", "should", "may", "might", "must", "am",
+    ];
+    const SO: [&str; 9] =
+        ["so", "true", "right", "correct", "indeed", "possible", "actually", "really", "too"];
+    clause.split(|token| matches!(token.kind, Kind::Op(',' | '.' | ';' | '—' | ':' | '!'))).any(|part| {
+        let words: Vec<String> = part
+            .iter()
+            .filter_map(|token| match &token.kind {
+                Kind::Letter(letter) => Some(letter.to_lowercase()),
+                _ => token.word(),
+            })
+            .collect();
+        let pronoun = words.iter().rposition(|word| WHAT.contains(&word.trim_end_matches("'s")));
+        // "Actually it does", "I think it is"; "the dog can do what it does" says it of something else.
+        let Some(at) = pronoun.filter(|at| *at <= 3) else { return false };
+        let short = words[at].ends_with("'s");
+        let mut behind = words[at + 1..].iter().map(String::as_str).peekable();
+        let verb = behind.next_if(|word| !short && DOES.contains(&word.trim_end_matches("n't")));
+        let negated = verb.is_some_and(|verb| verb.ends_with("n't"));
+        let negated = behind.next_if(|word| *word == "not").is_some() || negated;
+        (verb.is_some() || short) && negated == said && behind.all(|word| SO.contains(&word))
+    })
 }
 
 /// Whether the word at `at` behind "yes" or "no" takes it back: what an explanation says of amounts and what may be does not.

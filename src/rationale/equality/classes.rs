@@ -4,7 +4,7 @@
 //! are all the same as one another stands clear; one that could be either of two goes with the more frequent, so that no class depends on
 //! the order in which samples came.
 
-use super::{Equality, Read, Reading};
+use super::{Equality, Question, Read, Reading};
 
 impl Equality<'_> {
     /// The class of each answer, by the index of the first answer in it. What cannot be read is the same as what is written alike.
@@ -26,8 +26,17 @@ impl Equality<'_> {
             }
         }
         let mut class = vec![None; answers.len()];
-        let copies: Vec<bool> = distinct.iter().map(|(reading, _)| self.misses(reading)).collect();
-        let one = |a: usize, b: usize| copies[a] == copies[b] && self.one(&distinct[a].0, &distinct[b].0);
+        // What is not in the form that was asked for, and what is: a vote for the one is none for the other, nor is one for what is left to be done.
+        let graded = |reading: &Reading| {
+            let right = self.gold.as_ref().is_some_and(|gold| self.right(gold, reading));
+            (right, self.misses(reading))
+        };
+        let grades: Vec<(bool, bool)> = distinct.iter().map(|(reading, _)| graded(reading)).collect();
+        let orders = self.question.as_ref().is_some_and(Question::orders);
+        let one = |a: usize, b: usize| {
+            let apart = orders && grades[a].1;
+            grades[a] == grades[b] && !apart && self.one(&distinct[a].0, &distinct[b].0)
+        };
         let chosen = together(distinct.len(), &one, &|at| distinct[at].1.len());
         for (at, (_, places)) in distinct.iter().enumerate() {
             let first = (0..distinct.len())
@@ -39,10 +48,27 @@ impl Equality<'_> {
         class
     }
 
-    /// Whether each is right where the other is gold, as far as neither copies the question.
+    /// The reading with the measure and the variable that were asked for where it names none: `12` is the same as `12 cm` and as
+    /// `12 m`, which are not the same as each other, and a class has to be one answer.
+    fn measured(&self, mut reading: Reading) -> Reading {
+        if let Read::Value { said, .. } = &mut reading.kind {
+            for said in said {
+                said.unit = said.unit.take().or_else(|| self.unit.clone());
+                // Where a value is asked for and not of what, all names of it are one.
+                let named = self.label.is_some() || self.gold.is_none();
+                said.label = said.label.take().or_else(|| self.label.clone()).filter(|_| named);
+                // Where it is not asked of what, all that is counted is one.
+                said.noun = said.noun.take().filter(|_| self.counted);
+            }
+        }
+        reading
+    }
+
+    /// Whether one is right where the other is gold: `120` and `\binom{10}{3}` are one answer, worked out or not.
     fn one(&self, a: &Reading, b: &Reading) -> bool {
         (a.kind == Read::Nothing && b.kind == Read::Nothing && a.plain == b.plain)
-            || (self.alike(a, b) && self.alike(b, a))
+            || self.alike(a, b)
+            || self.alike(b, a)
     }
 }
 
@@ -104,6 +130,22 @@ mod tests {
         // Without a majority, with the first.
         assert_eq!(classes(&["50 %", "50", "50 kg"]), [0, 0, 2]);
         assert_eq!(classes(&["50", "50 kg"]), [0, 0]);
+    }
+
+    #[test]
+    fn answers_of_one_value_vote_together_however_far_they_are_worked_out() {
+        assert_eq!(classes(&["120", "\\binom{10}{3}", "2^{10}", "1024"]), [0, 0, 2, 2]);
+        assert_eq!(classes(&["3x(x+2)", "3x^2+6x", "3x^2+5x"]), [0, 0, 2]);
+        // Where 120 is asked for, what is left to be done is another answer.
+        let equality = Equality::of(Some("120"), &[]);
+        assert_eq!(
+            equality.classes(&["12 \\cdot 10", "120", "120.0"].map(Some)),
+            [Some(0), Some(1), Some(1)]
+        );
+        // Nor is another order one where an order is asked for.
+        let equality = Equality::of(Some("3, 7, 9"), &[]).asked("Sort 9, 3, 7.");
+        let answers = ["9, 7, 3", "7, 3, 9", "3, 7, 9", "3; 7; 9"].map(Some);
+        assert_eq!(equality.classes(&answers), [Some(0), Some(1), Some(2), Some(2)]);
     }
 
     #[test]

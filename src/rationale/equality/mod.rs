@@ -160,7 +160,7 @@ impl<'a> Equality<'a> {
             Way::Choice => answered(text, self.choices).map(|index| Read::Choices(vec![index])),
             Way::Choices => choice::choices(text, self.choices.len()).map(Read::Choices),
             Way::Letter => letters::lettered(&tokens(text), 26, &[]).map(|index| Read::Choices(vec![index])),
-            Way::Truth => choice::truth(&tokens(text)).map(Read::Truth),
+            Way::Truth => choice::truth_of(text).map(Read::Truth),
             Way::Span => spans::said(&tokens(text)).map(Read::Span),
             Way::Value => Some(value(tokens(text), self.several)),
         };

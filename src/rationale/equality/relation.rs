@@ -3,6 +3,7 @@
 use super::expression::Node;
 use super::prose::Said;
 use super::value;
+use crate::rationale::number::Number;
 
 /// What a chain of equalities comes to: `x = 5` and `3 + 4 = 7` are 5 and 7; with the variable that it is of. `None` where it contradicts itself.
 pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
@@ -34,11 +35,8 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
                 node => vec![node],
             };
             let items: Vec<Node> = items.into_iter().map(named).flat_map(apart).collect();
-            let first = &items[0];
-            // "1/2, 0.5" says one value twice, "2, 2" two.
-            let again = |item: &Node| item != first && value::equal(first, item) && value::equal(item, first);
-            if items.iter().skip(1).all(again) {
-                return Some((of, items.into_iter().next().expect("one")));
+            if let Some(node) = repeated(&items) {
+                return Some((of, node.clone()));
             }
             return Some((of.filter(|_| one), Node::List(',', items, ',')));
         }
@@ -95,6 +93,21 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
         }
     }
     Some((label, last))
+}
+
+/// The value that all items are, each written otherwise than the first: "1/2, 0.5" says one value twice, "2, 2" two. "0.5, 50 %" is the number; "50, 50 %"
+/// is two.
+fn repeated(items: &[Node]) -> Option<&Node> {
+    let share = |item: &&Node| item.any(&|part| matches!(part, Node::Percent(_)));
+    let same = |one: &Node, other: &Node| value::equal(one, other) && value::equal(other, one);
+    let (shares, numbers): (Vec<&Node>, Vec<&Node>) = items.iter().partition(share);
+    let alike = |nodes: &[&Node]| nodes.iter().skip(1).all(|node| node != &nodes[0] && same(nodes[0], node));
+    let hundredth = |share: &Node| share.literal()?.over(Number::from(100));
+    let joined = match (shares.first(), numbers.first()) {
+        (Some(share), Some(number)) => hundredth(share) == number.literal() && number.literal().is_some(),
+        _ => true,
+    };
+    numbers.iter().chain(&shares).next().copied().filter(|_| joined && alike(&shares) && alike(&numbers))
 }
 
 /// Letters that are taken for functions where something stands behind them.
