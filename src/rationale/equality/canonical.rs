@@ -17,7 +17,7 @@ pub fn canonical(node: &Node) -> Node {
             let mut factors = Vec::new();
             let negative = multiplied(node, &mut factors);
             let product = joined(factors, 1, Node::Product);
-            if negative { Node::Negative(Box::new(product)) } else { product }
+            if negative && !is(&product, 0) { Node::Negative(Box::new(product)) } else { product }
         }
         Node::Quotient(above, below) => {
             let ((above_sign, above), (sign, below)) =
@@ -32,7 +32,7 @@ pub fn canonical(node: &Node) -> Node {
         },
         Node::Root(inner, index) => Node::Root(one(inner), one(index)),
         Node::Call(name, parts) => Node::Call(name.clone(), each(parts)),
-        Node::List(open @ (',' | '⦃' | '∪'), parts, close) => Node::List(*open, each(parts), *close),
+        Node::List('⦃', parts, _) if parts.len() == 1 => canonical(&parts[0]),
         Node::List(open, parts, close) => Node::List(*open, each(parts), *close),
         Node::Chain(parts, relations) if relations.iter().all(|relation| *relation == '=') => {
             Node::Chain(sorted(each(parts)), relations.clone())
@@ -41,6 +41,7 @@ pub fn canonical(node: &Node) -> Node {
         Node::Matrix(rows) => Node::Matrix(rows.iter().map(|row| each(row)).collect()),
         Node::Factorial(inner) => Node::Factorial(one(inner)),
         Node::Absolute(inner) => Node::Absolute(one(inner)),
+        Node::Percent(inner) if is(inner, 100) => Node::Number(Number::from(1)),
         Node::Percent(inner) => Node::Percent(one(inner)),
         Node::Degrees(inner) => Node::Degrees(one(inner)),
         Node::PlusMinus(inner) => Node::PlusMinus(one(inner)),

@@ -260,6 +260,7 @@ fn keep(node: &Node, found: &mut Vec<Node>) {
 #[cfg(test)]
 mod tests {
     use super::super::Equality;
+    use super::LONGEST;
 
     fn right(question: &str, gold: &str, answer: &str) -> bool {
         Equality::of(Some(gold), &[]).asked(question).same(gold, answer)
@@ -325,8 +326,10 @@ mod tests {
 
     #[test]
     fn long_and_deep_questions_end() {
-        for piece in ["\\frac{", "{", "1 ", "((", "\\text{", "é"] {
+        for piece in ["\\frac{", "{", "1 ", "((", "\\text{", "é", "1\\frac{", "(1,", "x=", "2^", "|"] {
             assert!(right(&piece.repeat(50_000), "7/12", "14/24"));
+            let asked = format!("Simplify {}", piece.repeat((LONGEST - 20) / piece.len()));
+            assert!(!right(&asked, "7/12", "14/24"));
         }
     }
 }

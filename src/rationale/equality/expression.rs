@@ -225,15 +225,22 @@ impl Node {
             }
     }
 
-    /// Whether it has a part that changes nothing: a factor of 1, a term of 0, an exponent of 1 or 0.
+    /// It without its sign.
+    fn unsigned(&self) -> &Node {
+        match self {
+            Node::Negative(inner) => inner,
+            other => other,
+        }
+    }
+
+    /// Whether it has a part that changes nothing: a factor of 1 or in per cent, a term of 0, an exponent of 1 or 0.
     fn idle(&self) -> bool {
         let is = |node: &Node, number: i128| *node == Node::Number(Number::from(number));
         match self {
-            Node::Sum(parts) => parts.iter().any(|part| is(part, 0)),
-            Node::Product(parts) => parts.iter().any(|part| match part {
-                Node::Negative(inner) => is(inner, 1),
-                part => is(part, 1),
-            }),
+            Node::Sum(parts) => parts.iter().any(|part| is(part.unsigned(), 0)),
+            Node::Product(parts) => {
+                parts.iter().any(|part| is(part.unsigned(), 1) || matches!(part, Node::Percent(_)))
+            }
             Node::Power(_, exponent) => is(exponent, 0) || is(exponent, 1),
             _ => false,
         }

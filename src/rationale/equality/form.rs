@@ -140,6 +140,7 @@ pub fn keeps(wants: &[Want], gold: &Side, own: &Side) -> bool {
 fn unsigned(node: &Node) -> &Node {
     match node {
         Node::Negative(inner) | Node::Degrees(inner) => inner,
+        Node::List('⦃', parts, _) if parts.len() == 1 => &parts[0],
         other => other,
     }
 }
@@ -259,16 +260,22 @@ fn has_digits(kinds: &[Kind]) -> bool {
     kinds.iter().any(|kind| matches!(kind, Kind::Number(_)))
 }
 
-/// The fraction of whole numbers that is written behind a whole number.
+/// The fraction of whole numbers that is written behind a whole number: `3 1/2`, `3\\frac12`, `3 and 1/2`.
 fn part_of_mixed(kinds: &[Kind]) -> Option<(&str, &str)> {
-    kinds.windows(4).find_map(|kinds| match kinds {
-        [Kind::Number(_), Kind::Number(above), Kind::Op('/'), Kind::Number(below)] => {
+    let kinds: Vec<&Kind> = kinds.iter().filter(|kind| **kind != Kind::Word("and".into())).collect();
+    (0..kinds.len()).find_map(|at| match &kinds[at..] {
+        [Kind::Number(_), Kind::Number(above), Kind::Op('/'), Kind::Number(below), ..] => {
             Some((above.as_str(), below.as_str()))
         }
-        [Kind::Number(_), Kind::Command(name), Kind::Number(above), Kind::Number(below)]
+        [Kind::Number(_), Kind::Command(name), Kind::Number(above), Kind::Number(below), ..]
             if name == "frac" =>
         {
             Some((above.as_str(), below.as_str()))
+        }
+        [Kind::Number(_), Kind::Command(name), Kind::Number(digits), ..]
+            if name == "frac" && digits.len() == 2 =>
+        {
+            Some(digits.split_at(1))
         }
         _ => None,
     })
@@ -276,11 +283,7 @@ fn part_of_mixed(kinds: &[Kind]) -> Option<(&str, &str)> {
 
 /// Whether a number is written with a whole one before a fraction.
 pub fn is_mixed(kinds: &[Kind]) -> bool {
-    let tight = |kinds: &[Kind]| match kinds {
-        [Kind::Number(_), Kind::Command(name), Kind::Number(digits)] => name == "frac" && digits.len() == 2,
-        _ => false,
-    };
-    part_of_mixed(kinds).is_some() || kinds.windows(3).any(tight)
+    part_of_mixed(kinds).is_some()
 }
 
 /// Whether the fraction behind a whole number cannot be reduced.
@@ -370,7 +373,12 @@ mod tests {
                 &["1.2e3"],
                 &["12 \\times 10^2", "1200", "12 hundred"],
             ),
-            ("Write 25/2 as a mixed number.", "12 \\frac12", &["12 1/2", "12½"], &["50/4", "25/(2)", "12.5"]),
+            (
+                "Write 25/2 as a mixed number.",
+                "12 \\frac12",
+                &["12 1/2", "12½", "12 and 1/2"],
+                &["50/4", "25/(2)", "12.5", "12 2/4", "12\\frac24"],
+            ),
             ("Sort 9, 3, 7.", "3, 7, 9", &["3; 7; 9", "3, 7 and 9"], &["7, 3, 9", "9; 3; 7", "9, 7, 3"]),
             ("List A, B, C in order of size.", "B, C, A", &["B, C, A"], &["A, B, C"]),
             ("Write 7/20 as a decimal.", "0.35", &["0.350"], &["14/40", "35%"]),
