@@ -54,7 +54,11 @@ pub fn sentence_end(text: &str, start: usize) -> usize {
         {}
         let after = rest.peek().map_or(line, |(next, _)| start + next);
         let closed = character > '\u{7f}' || text[after..line].chars().next().is_none_or(char::is_whitespace);
-        if closed && !(character == '.' && continues(&text[start..start + offset])) {
+        let goes_on = || {
+            let before = &text[start..start + offset];
+            continues(before) || stands_before_a_number(before, &text[after..line])
+        };
+        if closed && !(character == '.' && goes_on()) {
             return after;
         }
     }
@@ -96,6 +100,18 @@ fn continues(sentence: &str) -> bool {
     numbers_an_item || ABBREVIATIONS.contains(&last.to_lowercase().as_str())
 }
 
+/// Whether a period is that of an abbreviation which stands before its number: Rs. 5, U.S. $5, ca. 5. Behind a number, `25 Rs.`, it ends a sentence.
+fn stands_before_a_number(before: &str, after: &str) -> bool {
+    const KNOWN: [&str; 4] = ["rs", "re", "u.s", "ca"];
+    let start = before.trim_end_matches(|c: char| c.is_alphabetic() || c == '.').len();
+    let (rest, word) = before.split_at(start);
+    let behind_number = rest.trim_end().ends_with(|c: char| c.is_ascii_digit());
+    let number = after.chars().take(8).find(|c| !(c.is_whitespace() || "$\\{}*(".contains(*c)));
+    KNOWN.contains(&word.to_lowercase().as_str())
+        && !behind_number
+        && number.is_some_and(|c| c.is_ascii_digit() || c == '.')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +133,17 @@ mod tests {
         let expected =
             ["1. Dr. Ng paid $3.50, e.g. in cash.", "2. \"Really?\"", "she said...", "Yes!", "No end"];
         assert_eq!(parts(StepUnit::Sentence, text), expected);
+    }
+
+    #[test]
+    fn abbreviations_before_a_number_end_no_sentence() {
+        for whole in ["He pays Rs. 50 at once.", "It is $\\text{Rs. }50$ now.", "U.S. $25.", "It is ca. 25."] {
+            assert_eq!(parts(StepUnit::Sentence, whole), [whole]);
+        }
+        for (two, first) in [("It costs Rs. He pays.", "It costs Rs."), ("He has 25 Rs. 5 are lost.", "He has 25 Rs.")]
+        {
+            assert_eq!(parts(StepUnit::Sentence, two)[0], first);
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub fn harmless(word: &str) -> bool {
         set(
             "the a an this that it its it's is are was were be will would so therefore thus hence then answer answers result \
             results solution total final correct right required desired requested wanted asked value number amount sum overall in \
-            all altogether exactly precisely about approximately approx around roughly just only here there we i our my finally \
+            all altogether exactly precisely about approximately approx ca around roughly just only here there we i our my finally \
             simplified form which who what of for to question problem and as well indeed also units unit i.e ie namely smallest \
             largest greatest lowest highest minimum maximum",
         )
@@ -109,7 +109,7 @@ pub fn leads(word: &str) -> bool {
 pub fn near_number(word: &str) -> bool {
     static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
         set(
-            "about approximately approx around roughly exactly precisely only just the a an these those his her their its our my \
+            "about approximately approx ca around roughly exactly precisely only just the a an these those his her their its our my \
             your us now also still therefore thus simply indeed altogether another all both him them me you it each",
         )
     });

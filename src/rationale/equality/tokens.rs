@@ -119,7 +119,9 @@ impl Lexer {
         while self.at < end {
             let c = self.peek(0);
             // 。 ends a sentence, and begins no number.
-            let point = matches!(self.text[self.at], '.' | '．');
+            // The period of Rs.5 is its word's.
+            let worded = !self.spaced && matches!(self.last(), Some(Kind::Word(_)));
+            let point = matches!(self.text[self.at], '.' | '．') && !worded;
             if c.is_ascii_digit() || (point && self.peek(1).is_ascii_digit() && !self.digit_before()) {
                 self.number(end);
             } else if c == '\\' {
@@ -343,7 +345,10 @@ impl Lexer {
             }
             return self.push(Kind::Letter(run));
         }
-        let variables = if self.formula && count < 4 && formula::variables(&lower) {
+        let abbreviation = run == "ca" && self.peek(0) == '.';
+        let variables = if abbreviation {
+            false
+        } else if self.formula && count < 4 && formula::variables(&lower) {
             true
         } else if touching {
             !words::after_digits(&lower)
