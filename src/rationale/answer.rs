@@ -145,7 +145,10 @@ fn closing_brace(text: &str) -> Option<usize> {
 
 fn answer_is(text: &str) -> Option<AnswerSpan> {
     static MARKER: LazyLock<Regex> = LazyLock::new(|| {
-        let marker = r"(?i)\b(?:(?:(?:the|my|so|final|correct|right|best)\s+)*answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+to\b[^.\n]{0,80}?)?(?:\s+(?:is|would be|must be|should be|will be)\b|\**\s*[:=])|^\s*(?:(?:#+\s*\**|\*\*)(?:the\s+)?(?:final\s+)?|final\s+)answer\**\s*$";
+        let noun = r"(?:(?:(?:the|my|so|final|correct|right|best)\s+)*(?:answers?|ans)|(?:correct|right|best)\s+(?:choice|option)|(?:(?:the|my|our)\s+)?final\s+result)";
+        let says = r"\s+(?:is|are|would be|must be|should be|will be|equals|(?:turns|works|comes) out to(?: be)?|comes to)\b|['’]s\b|\**\s*[:=]";
+        let line = r"^\s*(?:(?:#+\s*\**|\*\*)(?:the\s+)?(?:final\s+)?|final\s+)answer\**\s*$";
+        let marker = format!(r"(?i)\b{noun}(?:\s+to\b[^.\n]{{0,80}}?)?(?:{says})|{line}");
         Regex::new(&format!("(?m){marker}")).expect("a literal")
     });
     let markers: Vec<_> = MARKER.find_iter(text).collect();
@@ -154,6 +157,14 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
         // "The answer is:" may put the answer on the next line.
         let rest = &text[marker.end()..];
         let start = marker.end() + (rest.len() - without_lead(rest).len());
+        // "The answer's 5", but not "the answer's square is 5".
+        let said = text[start..].trim_start_matches(|c: char| "$\\({*- ".contains(c));
+        if marker.as_str().ends_with(['s', 'S'])
+            && marker.as_str().contains(['\'', '’'])
+            && !said.starts_with(|c: char| c.is_ascii_digit())
+        {
+            return None;
+        }
         if let Some(displayed) = displayed(text, marker.start(), start) {
             return Some(displayed);
         }
@@ -162,7 +173,8 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
             _ => steps::sentence_end(text, start),
         };
         let answer = found(tidy(text, start..end), marker.start()..end)?;
-        Some(AnswerSpan { weak: is_judgement(&text[answer.answer.clone()]), ..answer })
+        let result = marker.as_str().to_lowercase().contains("result");
+        Some(AnswerSpan { weak: result || is_judgement(&text[answer.answer.clone()]), ..answer })
     });
     let Some(last) = answers.next() else { return stated::option(text) };
     let strong = if last.weak { answers.find(|answer| !answer.weak) } else { None };

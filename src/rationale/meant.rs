@@ -19,7 +19,9 @@ pub fn is_meant(text: &str, at: usize) -> bool {
         .split(|c: char| !(c.is_alphanumeric() || "'’".contains(c)))
         .filter(|word| !word.is_empty())
         .collect();
-    let begins = text[at..].get(..6).is_some_and(|start| start.eq_ignore_ascii_case("answer"));
+    let marked =
+        |start: &str| text[at..].get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start));
+    let begins = marked("ans") || marked("final result");
     let of_another = |word: &&str| {
         denies(word)
             || word.ends_with("'s")

@@ -12,15 +12,17 @@ fn regex(text: &str) -> Regex {
 static LAST: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?x) (?: \A\s* | [.!?)\]}$*]\s+ ) (?: (?i: so|therefore|thus|hence|then|finally|in\ conclusion|in\ summary )\b ,? \s+ )?
-        ( \** (?i: (?:the\s+)? (?:option|choice) ) \s+ \** \(? ([A-Z]) \)? \** \s+ is \s+ (?:the\s+)? \**
-            (?i: (?:correct|right|best) (?: \s+ (?:answer|choice|option|one) )? ) \** [.!]? \** ) \s* \z",
+        ( \** (?: (?i: (?:the\s+)? (?:option|choice) ) \s+ \** \(? ([A-Z]) \)? \** \s+ is \s+ (?:the\s+)? \**
+                (?i: (?:correct|right|best) (?: \s+ (?:answer|choice|option|one) )? )
+            | \(? ([A-Z]) \)? \** \s+ is \s+ the \s+ \** (?i: (?:correct|right|best) \s+ (?:answer|choice|option) ) )
+            \** [.!]? \** ) \s* \z",
     )
 });
 /// An option that is said to be right anywhere, surely or not.
 static CALLED_RIGHT: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?x) (?i: option|choice ) s? \s+ \** \(? ([A-Z]) \)? \** \s+
-        (?i: is|was|could\s+be|might\s+be|may\s+be|would\s+be|must\s+be|seems|looks ) \s+ (?i: (?:also|probably|the|both|most)\s+ )* \** (?i: correct|right|best|true )",
+        r"(?x) (?: (?i: option|choice ) s? \s+ )? \b ([A-Z]) \b \)? \** \s+
+        (?i: is|was|could\s+be|might\s+be|may\s+be|would\s+be|must\s+be|seems|looks ) \s+ (?i: (?:also|probably|the|both|most|a)\s+ )* \** (?i: correct|right|best|true|possible )",
     )
 });
 /// Several that are said to be right together.
@@ -38,7 +40,7 @@ static SEVERAL: LazyLock<Regex> =
 /// ```
 pub fn option(text: &str) -> Option<AnswerSpan> {
     let last = LAST.captures(text)?;
-    let (sentence, letter) = (last.get(1)?, last.get(2)?);
+    let (sentence, letter) = (last.get(1)?, last.get(2).or(last.get(3))?);
     let another = CALLED_RIGHT
         .captures_iter(text)
         .any(|said| said.get(1).is_some_and(|option| option.as_str() != letter.as_str()));
@@ -60,6 +62,9 @@ mod tests {
             "Option B is the correct answer.\n",
             "A is wrong, as 2 < 3.\n\nTherefore, option B is right!",
             "Option A is not correct. Thus the choice B is the best one.",
+            "Hence, B is the correct answer.",
+            "**B** is the best choice.",
+            "A is too far. So (B) is the right answer.",
             "2 + 2 = 4 (see above)\nOption B is correct.",
         ] {
             assert_eq!(of(said), Some("B".to_owned()), "{said}");
@@ -80,6 +85,12 @@ mod tests {
             "Option A could be right. Option B is correct.",
             "Both A and C are correct. Option B is correct.",
             "Options B and C are correct.",
+            "B is right.",
+            "The angle B is the right answer.",
+            "A is the correct answer. B is the correct answer.",
+            "A could be the best answer. B is the correct answer.",
+            "B is not the correct answer.",
+            "Perhaps B is the correct answer.",
         ] {
             assert_eq!(of(said), None, "{said}");
         }

@@ -137,10 +137,12 @@ mod tests {
 
     #[test]
     fn abbreviations_before_a_number_end_no_sentence() {
-        for whole in ["He pays Rs. 50 at once.", "It is $\\text{Rs. }50$ now.", "U.S. $25.", "It is ca. 25."] {
+        for whole in ["He pays Rs. 50 at once.", "It is $\\text{Rs. }50$ now.", "U.S. $25.", "It is ca. 25."]
+        {
             assert_eq!(parts(StepUnit::Sentence, whole), [whole]);
         }
-        for (two, first) in [("It costs Rs. He pays.", "It costs Rs."), ("He has 25 Rs. 5 are lost.", "He has 25 Rs.")]
+        for (two, first) in
+            [("It costs Rs. He pays.", "It costs Rs."), ("He has 25 Rs. 5 are lost.", "He has 25 Rs.")]
         {
             assert_eq!(parts(StepUnit::Sentence, two)[0], first);
         }

@@ -97,7 +97,7 @@ const SIGNS: [(&str, i128, i128, &str, i32); 22] = [
 ];
 
 /// Names, in small letters.
-const NAMES: [(&str, i128, i128, &str, i32); 142] = [
+const NAMES: [(&str, i128, i128, &str, i32); 148] = [
     ("psi", 1, 1, "psi", 1),
     ("bpm", 1, 1, "bpm", 1),
     ("bar", 1, 1, "bar", 1),
@@ -196,6 +196,8 @@ const NAMES: [(&str, i128, i128, &str, i32); 142] = [
     ("joules", 1, 1, "joule", 1),
     ("watt", 1, 1, "watt", 1),
     ("watts", 1, 1, "watt", 1),
+    ("farad", 1, 1, "farad", 1),
+    ("farads", 1, 1, "farad", 1),
     ("volt", 1, 1, "volt", 1),
     ("volts", 1, 1, "volt", 1),
     ("amp", 1, 1, "ampere", 1),
@@ -236,6 +238,10 @@ const NAMES: [(&str, i128, i128, &str, i32); 142] = [
     ("jpy", 1, 1, "yen", 1),
     ("rupee", 1, 1, "rupee", 1),
     ("rupees", 1, 1, "rupee", 1),
+    ("rs", 1, 1, "rupee", 1),
+    ("inr", 1, 1, "rupee", 1),
+    ("ppm", 1, 1, "ppm", 1),
+    ("ppb", 1, 1000, "ppm", 1),
     ("peso", 1, 1, "peso", 1),
     ("pesos", 1, 1, "peso", 1),
     ("am", 1, 1, "am", 1),
@@ -243,7 +249,7 @@ const NAMES: [(&str, i128, i128, &str, i32); 142] = [
 ];
 
 /// Signs that take a prefix.
-const PREFIXED: [(&str, &str); 15] = [
+const PREFIXED: [(&str, &str); 16] = [
     ("cal", "calorie"),
     ("Ω", "ohm"),
     ("m", "meter"),
@@ -259,6 +265,7 @@ const PREFIXED: [(&str, &str); 15] = [
     ("Hz", "hertz"),
     ("Pa", "pascal"),
     ("B", "byte"),
+    ("F", "farad"),
 ];
 const PREFIXES: [(&str, &str, i32); 12] = [
     ("k", "kilo", 3),
