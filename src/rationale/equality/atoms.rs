@@ -208,7 +208,11 @@ impl Parser<'_> {
             if matches!(self.peek()?, Kind::Command(name) if name.starts_with("end ")) {
                 self.at += 1;
                 rows.retain(|row: &Vec<Node>| !row.is_empty());
-                return Some(Node::Matrix(rows));
+                return Some(match &mut rows[..] {
+                    // A table of one cell is that cell.
+                    [row] if environment == "array" && row.len() == 1 => row.remove(0),
+                    _ => Node::Matrix(rows),
+                });
             }
             if self.take('⏎') {
                 rows.push(vec![]);

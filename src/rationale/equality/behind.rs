@@ -62,8 +62,9 @@ impl Reader<'_> {
             behind.unit = Some(unit);
             at = end;
         } else if let Some((noun, name, end)) = self.noun(at, amount) {
+            // "units^2" are units of another kind.
+            at = if noun == "units" || noun == "unit" { self.exponent(end).1 } else { end };
             (behind.noun, behind.name) = (Some(noun), name);
-            at = end;
         } else if more && !money {
             return None;
         }

@@ -28,8 +28,9 @@ pub fn phrase(found: &[Token]) -> Option<Node> {
     }
 }
 
-/// Without a left side that names what the right side is: `\gcd(10, 15) =`, `|AB| =`, `[ABC] =`, `\frac{dy}{dx} =`, `\int 2x dx =`, `f^{-1}(x) =`.
-pub fn without(found: &[Token]) -> &[Token] {
+/// Without a left side that names what the right side is: `\gcd(10, 15) =`, `|AB| =`, `[ABC] =`, `\frac{dy}{dx} =`, `\int 2x dx =`, `f^{-1}(x) =`; with the
+/// name where the right side is a number: `P(A|B) =`, `f'(2) =`, `\sin\theta =`.
+pub fn without(found: &[Token]) -> (&[Token], Option<String>) {
     let mut depth = 0_i32;
     let equals = found.iter().position(|token| {
         if let Kind::Op(op) = token.kind {
@@ -37,9 +38,67 @@ pub fn without(found: &[Token]) -> &[Token] {
         }
         depth == 0 && token.is('=')
     });
-    match equals {
-        Some(at) if at > 0 && at + 1 < found.len() && names(&found[..at]) => &found[at + 1..],
-        _ => found,
+    let Some(at) = equals.filter(|at| *at > 0 && at + 1 < found.len()) else { return (found, None) };
+    let (head, rest) = (&found[..at], &found[at + 1..]);
+    if names(head) {
+        return (rest, None);
+    }
+    let number = !rest.iter().any(|token| matches!(token.kind, Kind::Letter(_)));
+    match value_of(head).filter(|_| number) {
+        Some(name) => (rest, Some(name)),
+        None => (found, None),
+    }
+}
+
+/// The name that a left side is of one number: a function's value (f(x), f(2) and P(A) are read elsewhere), the sine of an angle, |z|.
+fn value_of(head: &[Token]) -> Option<String> {
+    const ANGLES: [&str; 6] = ["sin", "cos", "tan", "cot", "sec", "csc"];
+    let written = |found: &[Token]| -> String {
+        let text = |token: &Token| match &token.kind {
+            Kind::Number(text) | Kind::Letter(text) | Kind::Word(text) | Kind::Command(text) => text.clone(),
+            Kind::Op('{' | '}') => String::new(),
+            Kind::Op(op) => op.to_string(),
+        };
+        found.iter().map(text).collect::<Vec<_>>().join("·")
+    };
+    let letters = |found: &[Token]| {
+        let letter = |token: &Token| matches!(token.kind, Kind::Letter(_));
+        found.iter().any(letter)
+            && found.iter().all(|token| {
+                letter(token)
+                    || matches!(token.kind, Kind::Op('(' | ')' | '{' | '}'))
+                    || token.kind == Kind::Command("angle".into())
+            })
+    };
+    match head {
+        [open, Token { kind: Kind::Letter(z), .. }, close]
+            if open.is('|') && close.is('|') && matches!(z.as_str(), "z" | "w") =>
+        {
+            Some(format!("| {z}"))
+        }
+        [Token { kind: Kind::Command(name), .. }, of @ ..]
+            if ANGLES.contains(&name.as_str()) && letters(of) =>
+        {
+            Some(format!("{name} {}", written(of)))
+        }
+        [Token { kind: Kind::Letter(of), .. }, rest @ ..] if "fghFGHPE".contains(of.as_str()) => {
+            let open = rest.iter().position(|token| token.is('(') || token.is('['))?;
+            let mut depth = 0_i32;
+            let close = rest.iter().position(|token| {
+                depth +=
+                    i32::from(token.is('(') || token.is('[')) - i32::from(token.is(')') || token.is(']'));
+                depth == 0 && (token.is(')') || token.is(']'))
+            })?;
+            let raised = written(&rest[..open]);
+            let derived =
+                raised.chars().all(|c| c == '\'' || c == '·') || matches!(&*raised, "^·-·1" | "^··-·1·");
+            let inside = &rest[open + 1..close];
+            let plain = raised.is_empty()
+                && (letters(inside) || matches!(inside, [Token { kind: Kind::Number(_), .. }]));
+            (close + 1 == rest.len() && derived && !plain && !inside.is_empty())
+                .then(|| format!("{of}{raised} ({})", written(inside)))
+        }
+        _ => None,
     }
 }
 
@@ -49,14 +108,15 @@ fn names(head: &[Token]) -> bool {
         "int", "iint", "oint", "sum", "prod", "lim", "det", "gcd", "lcm", "max", "min", "deg", "dim",
         "triangle", "angle", "overline",
     ];
+    let points = |name: &str| name.len() < 6 && name.bytes().all(|byte| byte.is_ascii_uppercase());
     // [ABC], |AB|: areas and lengths.
     if let [open, Token { kind: Kind::Word(name), .. }, close] = head
         && ((open.is('|') && close.is('|')) || (open.is('[') && close.is(']')))
     {
-        return name.len() < 6 && name.bytes().all(|byte| byte.is_ascii_uppercase());
+        return points(name);
     }
-    // Other words are another matter.
-    if head.iter().any(|token| matches!(token.kind, Kind::Word(_))) {
+    // Words but for the names of points are another matter.
+    if head.iter().any(|token| matches!(&token.kind, Kind::Word(name) if !points(name))) {
         return false;
     }
     let capitals = |inside: &[Token]| {
@@ -100,7 +160,7 @@ mod tests {
 
     #[test]
     fn left_sides_that_name_a_value_are_passed() {
-        let rest = |text: &str| without(&tokens(text)).to_vec();
+        let rest = |text: &str| without(&tokens(text)).0.to_vec();
         for head in [
             "\\gcd(10, 15)",
             "\\det A",
@@ -112,6 +172,14 @@ mod tests {
             "\\int_{a=0}^1 x dx",
             "f^{-1}(x)",
             "\\lim_{x\\to 0} f(x)",
+            "\\angle ABC",
+            "P(A|B)",
+            "P(X = 2)",
+            "P(\\text{at least one})",
+            "f'(2)",
+            "f(-1)",
+            "\\sin\\theta",
+            "|z|",
         ] {
             assert_eq!(rest(&format!("{head} = 7")), tokens(" 7"), "{head}");
         }
@@ -125,6 +193,12 @@ mod tests {
             "\\frac{dy}{2} = 7",
             "= 7",
             "\\gcd =",
+            "f(x+1) = x^2",
+            "2f(-1) = 7",
+            "f(1)f(-2) = 7",
+            "P(A|B)^2 = 7",
+            "\\sin 2\\theta = 7",
+            "\\log x = 7",
         ] {
             assert_eq!(rest(text), tokens(text), "{text}");
         }

@@ -19,6 +19,7 @@ mod form;
 mod formula;
 mod functions;
 mod heads;
+mod infix;
 mod letters;
 mod parser;
 mod prose;
@@ -310,7 +311,6 @@ mod tests {
             ".",
             ",",
             "1,234",
-            " ",
             " ",
             "x",
             "。",

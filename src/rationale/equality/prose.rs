@@ -32,14 +32,15 @@ pub fn said(tokens: &[Token], letters: bool) -> Option<Said> {
     if let Some((node, unit)) = compound::amount(&tokens) {
         return Some(Said { node, unit: Some(unit), label: None, noun: None, name: false });
     }
-    let tokens = without_denied(without_reasons(heads::without(&tokens)))?;
+    let (tokens, named) = heads::without(&tokens);
+    let tokens = without_denied(without_reasons(tokens))?;
     let mut plain = sentence::plain(&tokens, letters)?;
     let tokens = without_asides(trimmed(&plain.tokens));
     let tokens = trimmed(&tokens);
     let node = parse(tokens)?;
     let (label, node) = settled(node)?;
     let unit = plain.unit.take();
-    Some(Said { node, unit, label, noun: plain.noun, name: plain.name })
+    Some(Said { node, unit, label: named.or(label), noun: plain.noun, name: plain.name })
 }
 
 /// What is said before reasons are given: "7 because 3 + 4 is 7".

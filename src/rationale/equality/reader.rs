@@ -89,6 +89,8 @@ impl Reader<'_> {
                 Some("per") => (end + 1, true),
                 _ if self.is(end, '/') => (end + 1, true),
                 _ if self.is(end, '*') => (end + 1, false),
+                // "m s^{-1}", but no "m s".
+                Some(_) if self.exponent(end + 1).0 < 0 => (end, false),
                 _ => return Some((unit, end)),
             };
             let Some((other, after)) = self.simple_unit(next) else { return Some((unit, end)) };

@@ -22,8 +22,14 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
                 items.into_iter().map(|item| settled(item).map(variable)).collect::<Option<Vec<_>>>()?;
             let of = items[0].0.clone();
             // "x = 1, 2" says both of x.
-            let further =
-                |(label, node): &(Option<String>, Node)| label.is_none() && node.literal().is_some();
+            let further = |(label, node): &(Option<String>, Node)| {
+                let number = |node: &Node| node.literal().is_some();
+                label.is_none()
+                    && match node {
+                        Node::List(',', both, _) => both.iter().all(number),
+                        node => number(node),
+                    }
+            };
             let one = items.iter().all(|(label, _)| *label == of) || items[1..].iter().all(further);
             let named = |(label, node)| match label {
                 Some(label) if !one => Node::Named(label, Box::new(node)),

@@ -2,6 +2,7 @@
 
 use super::spellings::{SUBSCRIPTS, SUPERSCRIPTS, VULGAR, dressing, greek};
 use super::tokens::{Kind, Lexer};
+use super::units::Unit;
 
 impl Lexer {
     pub fn mark(&mut self, mark: char) {
@@ -114,6 +115,51 @@ impl Lexer {
         self.spaced = true;
         self.push(Kind::Word(sign.to_string()));
         self.spaced = true;
+    }
+
+    /// Reads `\Omega` behind a number or its prefix, and the unit behind `\mu`, where they are units: whatever stands in `\text{…}`, of bare letters
+    /// those that end a text (`5 \mu m`).
+    pub fn measure(&mut self, name: &str, end: usize) -> bool {
+        if name == "Omega" {
+            let prefix = match &self.found[..] {
+                [.., number, last] if matches!(number.kind, Kind::Number(_)) => match &last.kind {
+                    Kind::Letter(text) | Kind::Word(text) if matches!(text.as_str(), "k" | "M" | "m") => {
+                        Some(text.clone())
+                    }
+                    _ => None,
+                },
+                _ => None,
+            };
+            if let Some(prefix) = prefix {
+                self.found.last_mut().expect("a prefix").kind = Kind::Word(format!("{prefix}Ω"));
+                return true;
+            }
+            let behind_number = self.after_number();
+            if behind_number {
+                self.push(Kind::Word("Ω".into()));
+            }
+            return behind_number;
+        }
+        if !self.after_number() {
+            return false;
+        }
+        let rest: String = self.text[self.at.min(end)..end].iter().collect();
+        let unit = rest.trim_start();
+        let upright = ["\\text{", "\\mathrm{", "\\textrm{"].iter().find_map(|open| unit.strip_prefix(open));
+        let (sign, behind) = match upright {
+            Some(inner) => inner.split_once('}').unwrap_or_default(),
+            None => unit.split_at(unit.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(unit.len())),
+        };
+        let sign = sign.trim();
+        // 2\mu g and 2\mu N may be products of a friction.
+        let bare = matches!(sign, "m" | "s" | "F") && behind.chars().all(|c| " .,;)}$".contains(c));
+        let known = Unit::named(&format!("μ{sign}")).is_some() && !sign.is_empty();
+        if !(known && (upright.is_some() || bare)) {
+            return false;
+        }
+        self.at = end - behind.chars().count();
+        self.push(Kind::Word(format!("μ{sign}")));
+        true
     }
 
     fn amount_follows(&self) -> bool {

@@ -139,6 +139,8 @@ pub const MARKS: [(&str, char); 63] = [
     ("propto", '∝'),
     ("perp", '⊥'),
 ];
+/// Environments of lines of mathematics.
+pub const LINES: [&str; 7] = ["aligned", "align", "gathered", "gather", "equation", "split", "center"];
 pub const SUPERSCRIPTS: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 pub const SUBSCRIPTS: &str = "₀₁₂₃₄₅₆₇₈₉";
 pub const VULGAR: [(char, u8, u8); 15] = [

@@ -1,8 +1,8 @@
 //! A written answer as tokens: LaTeX, Markdown and Unicode spellings of one thing are one token.
 
-use super::spellings::{LOOKS, MARKS, PROSE, SPACES, all_prose, composed, greek, half_width};
+use super::spellings::{LINES, LOOKS, MARKS, PROSE, SPACES, all_prose, composed, greek, half_width};
 use super::units::Unit;
-use super::{formula, words};
+use super::{formula, infix, words};
 
 /// Bytes of an answer that is looked into.
 const LONGEST: usize = 2000;
@@ -71,7 +71,7 @@ pub fn unbounded(text: &str) -> Vec<Token> {
     let formula = formula::is_formula(&text);
     let mut lexer = Lexer { text, at: 0, spaced: false, pairs, formula, prose, found: Vec::new() };
     lexer.run(lexer.text.len(), prose);
-    lexer.found
+    infix::plain(lexer.found)
 }
 
 /// Reads a text from left to right.
@@ -215,7 +215,11 @@ impl Lexer {
                 self.at = (to + 1).min(end);
                 self.text[from..to].iter().collect::<String>()
             });
-            self.push(Kind::Command(format!("{name} {}", environment.unwrap_or_default())));
+            let environment = environment.unwrap_or_default();
+            // One line of it is that line.
+            if !LINES.contains(&environment.trim_end_matches('*')) {
+                self.push(Kind::Command(format!("{name} {environment}")));
+            }
         } else if name == "left" || name == "right" {
             // "\left." is an empty bracket.
             self.at += usize::from(self.peek(0) == '.');
@@ -228,6 +232,8 @@ impl Lexer {
         } else if matches!(name.as_str(), "and" | "or" | "not") {
             // "\not=" denies what follows.
             self.push(Kind::Word(name));
+        } else if matches!(name.as_str(), "mu" | "Omega") && self.measure(&name, end) {
+            // A unit, or its prefix.
         } else if let Some(letter) = words::greek(&name) {
             self.push(Kind::Letter(letter.to_string()));
         } else {
