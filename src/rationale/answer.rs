@@ -198,7 +198,7 @@ fn displayed(text: &str, marker: usize, start: usize) -> Option<AnswerSpan> {
     let closed = (end + close.len()).min(text.len());
     let whole = steps::sentence_end(text, closed);
     let more = text[closed..whole].trim_matches(|c: char| c.is_whitespace() || ".*".contains(c));
-    let inside = if more.is_empty() { tidy(text, body..end) } else { start..whole };
+    let inside = tidy(text, if more.is_empty() { body..end } else { start..whole });
     let answer = if inside.is_empty() { steps::trimmed(text, start..closed) } else { inside };
     found(answer, marker..whole)
 }
@@ -271,7 +271,10 @@ fn tidy(text: &str, span: Range<usize>) -> Range<usize> {
         let inner = inner.trim_end_matches(['*', '`', '.', ',', ';', ':']).trim();
         let inner = match inner.strip_prefix('$').and_then(|inner| inner.strip_suffix('$')) {
             Some(inner) if !inner.contains('$') => inner,
-            _ => inner,
+            _ => match inner.strip_prefix('_').and_then(|inner| inner.strip_suffix('_')) {
+                Some(inner) => inner,
+                None => inner,
+            },
         };
         if inner.len() == piece.len() || inner.is_empty() {
             return if inner.is_empty() { span.start..span.start } else { span };
@@ -292,7 +295,7 @@ mod tests {
     #[test]
     fn each_form_finds_its_last_match() {
         use AnswerForm::*;
-        let cases: [(AnswerForm, &str, Option<&str>); 48] = [
+        let cases: [(AnswerForm, &str, Option<&str>); 60] = [
             (Hashes, "x\n#### 72", Some("72")),
             (Hashes, "#### 1\n#### -1,234.50 \nbye", Some("-1,234.50")),
             (Hashes, "####72.", Some("72")),
@@ -314,6 +317,18 @@ mod tests {
             (AnswerIs, "The answer is:\n\n42", Some("42")),
             (AnswerIs, "The answer is **yes**.", Some("yes")),
             (AnswerIs, "The answer is", None),
+            (AnswerIs, "The answer is 7.\n\nThe answer is:\n\n$$\n18\n$$\nBye", Some("18")),
+            (AnswerIs, "The answer is 7.\n\nThe answer is:\n\n\\[\n18.\n\\].", Some("18")),
+            (AnswerIs, "The answer is 7. The answer is\n```\n18\n```", Some("18")),
+            (AnswerIs, "The answer is\n$$\n18\n$$ or 19.", Some("$$\n18\n$$ or 19")),
+            (AnswerIs, "The answer is 7. The answer is:\n\n$$\n", Some("$$")),
+            (AnswerIs, "The answer is $5 or\n$6", Some("$5 or")),
+            (AnswerIs, "**Final Answer**\n18", Some("18")),
+            (AnswerIs, "Ans: 18", Some("18")),
+            (AnswerIs, "The answer is 18. The final result is whole.", Some("18")),
+            (AnswerIs, "The answer's 18.", Some("18")),
+            (AnswerIs, "The answer's square is 18.", None),
+            (AnswerIs, "The answer is _18_.", Some("18")),
             (AnswerIs, "Rome is in Italy. Option B is correct.", Some("B")),
             (AnswerIs, "The correct option is B.", Some("B")),
             (AnswerIs, "No answers isolated here", None),

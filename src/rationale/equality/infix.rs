@@ -2,11 +2,14 @@
 
 use super::tokens::{Kind, Token};
 
+/// A group so far, and where its command stands in it.
+type Group = (Vec<Token>, Option<(usize, &'static str)>);
+
 /// Tokens with what stands in between put first, and ordinals' endings on the line.
 pub fn plain(found: Vec<Token>) -> Vec<Token> {
     let infix = |token: &Token| matches!(&token.kind, Kind::Command(name) if matches!(name.as_str(), "over" | "choose"));
     let found = if found.iter().any(infix) { put_first(&found) } else { found };
-    if found.iter().any(|token| ordinal(token)) { lowered(found) } else { found }
+    if found.iter().any(ordinal) { lowered(found) } else { found }
 }
 
 fn ordinal(token: &Token) -> bool {
@@ -16,9 +19,8 @@ fn ordinal(token: &Token) -> bool {
 /// One infix command of each group, or of all: what stands on both sides are its arguments.
 fn put_first(found: &[Token]) -> Vec<Token> {
     let op = |op: char| Token::new(Kind::Op(op));
-    // Of each group that is open what it has so far, and where its command stands in that.
-    let mut open: Vec<(Vec<Token>, Option<(usize, &'static str)>)> = vec![(vec![], None)];
-    let close = |(mut inside, command): (Vec<Token>, Option<(usize, &'static str)>)| {
+    let mut open: Vec<Group> = vec![(vec![], None)];
+    let close = |(mut inside, command): Group| {
         let Some((at, name)) = command else { return inside };
         let below = inside.split_off(at);
         let mut whole = vec![Token { spaced: true, ..Token::new(Kind::Command(name.into())) }, op('{')];

@@ -47,7 +47,11 @@ pub fn said(tokens: &[Token], letters: bool) -> Option<Said> {
 fn without_reasons(tokens: &[Token]) -> &[Token] {
     let reason = |token: &Token| matches!(token.word().as_deref(), Some("because" | "since"));
     match tokens.iter().position(reason) {
-        Some(at) if tokens[..at].iter().any(is_value) => &tokens[..at],
+        // "7 (because …)", too.
+        Some(at) if tokens[..at].iter().any(is_value) => match &tokens[..at] {
+            [before @ .., open] if open.is('(') => before,
+            all => all,
+        },
         _ => tokens,
     }
 }
