@@ -81,7 +81,7 @@ fn by_text(text: &str, own: &str, choices: &[String]) -> Option<Option<usize>> {
         .or_else(|| only(&of_letter))
 }
 
-/// Several choices that `text` names by their letters: `A, C`, `A and C`, `AC`.
+/// Several choices that `text` names by their letters, in its order: `A, C`, `A and C`, `AC`.
 pub fn choices(text: &str, count: usize) -> Option<Vec<usize>> {
     let mut found = Vec::new();
     for token in tokens(text) {
@@ -102,10 +102,8 @@ pub fn choices(text: &str, count: usize) -> Option<Vec<usize>> {
             _ => return None,
         }
     }
-    found.sort_unstable();
-    let several = found.len();
-    found.dedup();
-    (several > 1 && found.len() == several).then_some(found)
+    let twice = (1..found.len()).any(|at| found[..at].contains(&found[at]));
+    (found.len() > 1 && !twice).then_some(found)
 }
 
 /// The letter that is all of a gold answer, bare or in brackets.

@@ -143,8 +143,7 @@ impl<'a> Equality<'a> {
     /// assert!(right("\\frac{7}{12}") && !right("84/144") && !right("+168/288"));
     /// ```
     pub fn asked(self, question: &'a str) -> Self {
-        let asked = self.gold.is_some().then(|| Question::new(question));
-        Self { question: asked, equation: asks_for_an_equation(question), ..self }
+        Self { question: Some(Question::new(question)), equation: asks_for_an_equation(question), ..self }
     }
 
     /// Whether an answer is not in the form that was asked for, as a copy of the question is not.
@@ -159,13 +158,22 @@ impl<'a> Equality<'a> {
     pub fn read(&self, text: &str) -> Reading {
         let kind = match self.way {
             Way::Choice => answered(text, self.choices).map(|index| Read::Choices(vec![index])),
-            Way::Choices => choice::choices(text, self.choices.len()).map(Read::Choices),
+            Way::Choices => self.several(text).map(Read::Choices),
             Way::Letter => letters::lettered(&tokens(text), 26, &[]).map(|index| Read::Choices(vec![index])),
             Way::Truth => choice::truth_of(text).map(Read::Truth),
             Way::Span => spans::said(&tokens(text)).map(Read::Span),
             Way::Value => Some(value(tokens(text), self.several)),
         };
         Reading { plain: own_plain(text), kind: kind.unwrap_or(Read::Nothing) }
+    }
+
+    /// The choices that a text names; their order is nothing unless it is asked for.
+    fn several(&self, text: &str) -> Option<Vec<usize>> {
+        let mut found = choice::choices(text, self.choices.len())?;
+        if !self.question.as_ref().is_some_and(Question::orders) {
+            found.sort_unstable();
+        }
+        Some(found)
     }
 
     /// A gold answer or a label, read once: where it is the text of a choice it is that one, though it be the letter of another.
