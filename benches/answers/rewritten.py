@@ -48,7 +48,11 @@ ASKED = [
 ]
 # Ways to write anything that leave its value what it is, and some that do not.
 WAYS = [
-    "%s","+%s","(%s)","1(%s)","%s\\cdot1","1\\cdot %s","%s+0","0+%s","(%s)^1","(%s)^{1}","\\frac{%s}{1}","-(-(%s))","|%s|","\\sqrt{(%s)^2}","%s = %s","x = %s","%s \\text{ units}","%s, %s","%s or %s","\\left(%s\\right)","[%s]","\\{%s\\}","{%s}","%s \\approx %s","\\frac{2(%s)}{2}","(%s)/1","\\text{%s}","\\ln e^{%s}","%s - 0","\\mathrm{%s}","$%s$","**%s**","(%s)(1)","(%s) \\cdot 100\\%%","%s \\cdot \\frac22","\\frac{1}{2} \\cdot 2(%s)","(%s)!^0","\\boxed{%s}","f(x) = %s","the answer %s","%s exactly","y = %s","%s (simplified)","\\displaystyle %s","2 \\cdot \\frac{%s}{2}","\\frac{%s}{2}+\\frac{%s}{2}"
+    "%s", "+%s", "(%s)", "1(%s)", "%s\\cdot1", "1\\cdot %s", "%s+0", "0+%s", "(%s)^1", "(%s)^{1}", "\\frac{%s}{1}", "-(-(%s))", "|%s|",
+    "\\sqrt{(%s)^2}", "%s = %s", "x = %s", "%s \\text{ units}", "%s, %s", "%s or %s", "\\left(%s\\right)", "[%s]", "\\{%s\\}", "{%s}",
+    "%s \\approx %s", "\\frac{2(%s)}{2}", "(%s)/1", "\\text{%s}", "\\ln e^{%s}", "%s - 0", "\\mathrm{%s}", "$%s$", "**%s**", "(%s)(1)",
+    "(%s) \\cdot 100\\%%", "%s \\cdot \\frac22", "\\frac{1}{2} \\cdot 2(%s)", "(%s)!^0", "\\boxed{%s}", "f(x) = %s", "the answer %s",
+    "%s exactly", "y = %s", "%s (simplified)", "\\displaystyle %s", "2 \\cdot \\frac{%s}{2}", "\\frac{%s}{2}+\\frac{%s}{2}",
 ]
 
 

@@ -210,8 +210,14 @@ fn a_label_that_is_another_choices_text_is_that_of_its_place() {
 fn a_copy_of_the_question_is_no_answer_to_it() {
     let program =
         Program::new(&GRADED.replace("{{ question }}", "Solve this. {{ question }} Box the answer."));
-    let cases =
-        [("84/144", 0.0), ("\\frac{84}{144}", 0.0), ("7/12", 1.0), ("84/144 = 7/12", 1.0), ("14/24", 1.0)];
+    let cases = [
+        ("84/144", 0.0),
+        ("\\frac{84}{144}", 0.0),
+        ("+168/288", 0.0),
+        ("14/24", 0.0),
+        ("7/12", 1.0),
+        ("84/144 = 7/12", 1.0),
+    ];
     let rows: Vec<String> = cases
         .iter()
         .enumerate()
