@@ -3,12 +3,13 @@
 
 use super::canonical::canonical;
 use super::expression::{Node, work};
-use super::form::{Want, is_mixed, is_scientific, keeps, wants};
+use super::form::{is_mixed, is_scientific, keeps, simple};
 use super::parser::parse;
 use super::reader::Reader;
 use super::tokens::{Kind, Token, unbounded};
 use super::units::Unit;
-use super::{Read, Reading, Side, agree, words};
+use super::wants::{Want, wants};
+use super::{Read, Reading, Side, agree, value, words};
 use crate::rationale::number::{self, Number};
 use std::sync::OnceLock;
 
@@ -64,12 +65,13 @@ impl<'a> Question<'a> {
             golds.iter().map(|said| Side { said: said.clone(), tokens: gold_tokens.clone() }).collect();
         let whole: Vec<Side> =
             said.iter().map(|said| Side { said: said.clone(), tokens: own_tokens.clone() }).collect();
+        let wants = self.wants_of(&golds);
         let pairs = |owns: &[Side]| -> Vec<bool> {
             golds
                 .iter()
                 .flat_map(|gold| owns.iter().map(move |own| (gold, own)))
-                .filter(|(gold, own)| agree(&gold.said, &own.said))
-                .map(|(gold, own)| self.formed(gold, own))
+                .filter(|(gold, own)| agree(&gold.said, &own.said, unsolved))
+                .map(|(gold, own)| self.formed(&wants, gold, own))
                 .collect()
         };
         let formed = Some(pairs(sides)).filter(|sides| !sides.is_empty()).unwrap_or_else(|| pairs(&whole));
@@ -85,8 +87,27 @@ impl<'a> Question<'a> {
         !formed.into_iter().any(|formed| formed)
     }
 
-    fn formed(&self, gold: &Side, own: &Side) -> bool {
-        self.measures(gold, own) && keeps(self.wants(), gold, own) && !self.copied(gold, own)
+    fn formed(&self, wants: &[Want], gold: &Side, own: &Side) -> bool {
+        self.measures(gold, own) && keeps(wants, gold, own) && !self.copied(gold, own)
+    }
+
+    /// What it asks for in words, and what it shows by having the gold answer in another order, or less simple.
+    fn wants_of(&self, golds: &[Side]) -> Vec<Want> {
+        let mut wants = self.wants().to_vec();
+        let reduced = |node: &Node| {
+            let quotient = matches!(node, Node::Quotient(..)) && node.literal().is_some();
+            (quotient || node.any(&|part| matches!(part, Node::Root(..)))) && simple(node)
+        };
+        for node in golds.iter().map(|gold| &gold.said.node) {
+            if let Some(numbers) = in_sequence(node).filter(|_| !wants.contains(&Want::AnyOrder)) {
+                let other = |asked: &Node| other_order(asked, &numbers);
+                wants.extend(self.nodes().iter().any(other).then_some(Want::Order));
+            } else if reduced(node) {
+                let other = |asked: &Node| !simple(asked) && value::same_number(asked, node);
+                wants.extend(self.nodes().iter().any(other).then_some(Want::Simplest));
+            }
+        }
+        wants
     }
 
     /// Whether the answer is in the unit that is asked for, where one is.
@@ -150,6 +171,25 @@ impl<'a> Question<'a> {
     fn nodes(&self) -> &[Node] {
         self.nodes.get_or_init(|| expressions(self.tokens()))
     }
+}
+
+/// Three numbers or more that grow or fall.
+fn in_sequence(node: &Node) -> Option<Vec<f64>> {
+    let Node::List(',', items, _) = node else { return None };
+    let numbers = items.iter().map(|item| item.literal().map(Number::to_f64)).collect::<Option<Vec<_>>>()?;
+    let rising = numbers.is_sorted() || numbers.iter().rev().is_sorted();
+    (numbers.len() > 2 && rising).then_some(numbers)
+}
+
+/// Whether it lists the same numbers in another order.
+fn other_order(node: &Node, numbers: &[f64]) -> bool {
+    let Node::List(_, items, _) = node else { return false };
+    let sorted = |mut numbers: Vec<f64>| {
+        numbers.sort_by(f64::total_cmp);
+        numbers
+    };
+    let said = items.iter().map(|item| item.literal().map(Number::to_f64)).collect::<Option<Vec<_>>>();
+    said.is_some_and(|said| said != numbers && sorted(said) == sorted(numbers.to_vec()))
 }
 
 /// "percent" as its sign.

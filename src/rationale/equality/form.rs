@@ -5,113 +5,8 @@ use super::Side;
 use super::expression::Node;
 use super::tokens::Kind;
 use super::value;
+use super::wants::Want;
 use crate::rationale::number::Number;
-
-/// What a question asks for by its words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// Some form.
-    Form,
-    /// An order.
-    Order,
-    /// No factor below a line or under a root that could go.
-    Simplest,
-    Fraction,
-    Decimal,
-    Percent,
-    Mixed,
-    Scientific,
-    Factors,
-    Primes,
-    Power,
-    /// A count or a value, in whatever form.
-    Value,
-}
-
-/// Words by which a form is asked for, by their beginnings.
-const ASKS: [&str; 20] = [
-    "simplif",
-    "simplest",
-    "lowest",
-    "reduce",
-    "rewrite",
-    "write",
-    "express",
-    "convert",
-    "factor",
-    "expand",
-    "evaluate",
-    "sort",
-    "arrange",
-    "ascend",
-    "descend",
-    "rationali",
-    "rank",
-    "equivalent",
-    "notation",
-    "prime",
-];
-
-/// All that `text` asks for.
-pub fn wants(text: &str) -> Vec<Want> {
-    let lower = text.to_lowercase();
-    let words: Vec<&str> =
-        lower.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).collect();
-    let mut found = Vec::new();
-    for (at, word) in words.iter().enumerate() {
-        let before = |count: usize, names: &[&str]| {
-            words[at.saturating_sub(count)..at].iter().any(|word| names.contains(word))
-        };
-        let next = words.get(at + 1).copied().unwrap_or_default();
-        // "As a common fraction", but not "such as 1/2 or a decimal", nor "as a fraction or a decimal".
-        let lead = (at.saturating_sub(4)..at).rev().find(|at| matches!(words[*at], "as" | "into" | "or"));
-        let named = lead.is_some_and(|lead| words[lead] != "or" && (lead == 0 || words[lead - 1] != "such"));
-        let form = next != "or"
-            && (named
-                || matches!(next, "form" | "notation")
-                || (before(2, &["to"]) && before(1, &["a", "an"])));
-        let want = match *word {
-            "fraction" | "fractions" if form => Some(Want::Fraction),
-            "decimal" | "decimals" if form => Some(Want::Decimal),
-            "percent" | "percentage" if form => Some(Want::Percent),
-            "mixed" if form => Some(Want::Mixed),
-            "many" if before(1, &["how"]) => Some(Want::Value),
-            "value" => Some(Want::Value),
-            "lowest" if matches!(next, "terms" | "form") => Some(Want::Simplest),
-            "scientific" | "notation" => Some(Want::Scientific),
-            "standard" if next == "form" => Some(Want::Scientific),
-            "power" | "powers" if next == "of" && before(4, &["as", "in", "into", "to"]) => Some(Want::Power),
-            "prime" | "primes" => Some(Want::Primes),
-            "form" if before(3, &["in"]) => Some(Want::Form),
-            "product" if form => Some(Want::Form),
-            "sort" if next == "of" => None,
-            "sort" | "sorted" | "sorts" | "sorting" | "rank" | "ranked" | "ascending" | "descending"
-            | "arrange" | "arranged" | "arranging" => Some(Want::Order),
-            "order" if before(3, &["in"]) && !matches!(next, "to" | "for" | "that") => {
-                (!before(3, &["any", "no", "whatever", "some"])).then_some(Want::Order)
-            }
-            "to" if at > 0 && most(words[at - 1]) && most(next) => Some(Want::Order),
-            word if ["simpl", "reduc", "rationali"].iter().any(|start| word.starts_with(start)) => {
-                Some(Want::Simplest)
-            }
-            word if word.starts_with("factor") && !word.starts_with("factorial") => Some(Want::Factors),
-            _ => None,
-        };
-        let asks = ASKS.iter().any(|ask| word.starts_with(ask)) && !(*word == "sort" && next == "of");
-        let shown = want.is_some_and(|want| want != Want::Value);
-        for want in want.into_iter().chain((asks || shown).then_some(Want::Form)) {
-            if !found.contains(&want) {
-                found.push(want);
-            }
-        }
-    }
-    found
-}
-
-/// "smallest", "most".
-fn most(word: &str) -> bool {
-    (word.ends_with("est") && !word.ends_with("west")) || matches!(word, "most" | "least" | "best" | "worst")
-}
 
 /// Whether `own` keeps the forms that were asked for and that `gold` has.
 pub fn keeps(wants: &[Want], gold: &Side, own: &Side) -> bool {
@@ -159,7 +54,7 @@ fn in_order(gold: &Node, answer: &Node) -> bool {
 const FAR: i128 = 10_000;
 
 /// Whether no fraction in it can be reduced, and nothing be taken from under a root.
-fn simple(node: &Node) -> bool {
+pub fn simple(node: &Node) -> bool {
     let whole = |node: &Node| node.literal().filter(|number| number.whole()).map(Number::numerator);
     !node.any(&|part| match part {
         Node::Quotient(above, below) => match (whole(above), whole(below)) {
@@ -313,28 +208,6 @@ pub fn is_scientific(kinds: &[Kind]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::Equality;
-    use super::*;
-
-    #[test]
-    fn words_ask_for_forms() {
-        for (text, want) in [
-            ("List 9, 3, 7 in increasing order.", Want::Order),
-            ("Order 9, 3, 7 from least to greatest.", Want::Order),
-            ("Express your answer as a common fraction.", Want::Fraction),
-            ("What is 1200 in scientific notation?", Want::Scientific),
-            ("What is the prime factorization of 24?", Want::Primes),
-            ("Give it in simplest radical form.", Want::Simplest),
-        ] {
-            assert!(wants(text).contains(&want) && wants(text).contains(&Want::Form), "{text}");
-        }
-        for text in [
-            "In order to win, what sort of roots are needed, in any order?",
-            "Find all ordered pairs.",
-            "She walks from west to east.",
-        ] {
-            assert_eq!(wants(text), [], "{text}");
-        }
-    }
 
     #[test]
     fn the_form_that_was_asked_for_is_kept() {
@@ -381,6 +254,10 @@ mod tests {
             ),
             ("Sort 9, 3, 7.", "3, 7, 9", &["3; 7; 9", "3, 7 and 9"], &["7, 3, 9", "9; 3; 7", "9, 7, 3"]),
             ("List A, B, C in order of size.", "B, C, A", &["B, C, A"], &["A, B, C"]),
+            // What the question has and the gold answer is made of says it, too.
+            ("Cancel 84/144 down.", "7/12", &["\\frac{7}{12}"], &["84/144", "14/24"]),
+            ("Give 9, 3, 7 from low to high.", "3, 7, 9", &["3; 7; 9"], &["7, 3, 9", "9, 3, 7"]),
+            ("Give 9, 3, 7 in any order.", "3, 7, 9", &["3; 7; 9", "7, 3, 9"], &["7, 3"]),
             ("Write 7/20 as a decimal.", "0.35", &["0.350"], &["14/40", "35%"]),
         ] {
             for answer in rights {

@@ -35,6 +35,7 @@ mod texts;
 mod tokens;
 mod units;
 mod value;
+mod wants;
 mod words;
 
 pub use choice::{answered, choice};
