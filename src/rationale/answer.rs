@@ -168,7 +168,8 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
         if let Some(displayed) = displayed(text, marker.start(), start) {
             return Some(displayed);
         }
-        let end = match steps::sentence_end(text, marker.start()) {
+        let lettered = bold_letter(text, start);
+        let end = match lettered.unwrap_or(steps::sentence_end(text, marker.start())) {
             end if end > start => end,
             _ => steps::sentence_end(text, start),
         };
@@ -179,6 +180,15 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
     let Some(last) = answers.next() else { return stated::option(text) };
     let strong = if last.weak { answers.find(|answer| !answer.weak) } else { None };
     Some(strong.unwrap_or(last))
+}
+
+/// Where the emphasis ends that begins right before `start` with a letter and a period: "the answer is **B. Paris**" says Paris, too.
+fn bold_letter(text: &str, start: usize) -> Option<usize> {
+    let rest = text[start..].lines().next()?;
+    let letter = rest.trim_start_matches('(');
+    let numbered = letter.starts_with(|c: char| c.is_ascii_uppercase())
+        && letter[1..].trim_start_matches(')').starts_with(". ");
+    (numbered && text[..start].ends_with("**")).then(|| rest.find("**").map(|at| start + at + 2))?
 }
 
 /// What stands between `$$` and `$$`, `\[` and `\]` or the fences of code that begin at `start`, where they are not closed on their first line. What
@@ -295,7 +305,7 @@ mod tests {
     #[test]
     fn each_form_finds_its_last_match() {
         use AnswerForm::*;
-        let cases: [(AnswerForm, &str, Option<&str>); 60] = [
+        let cases: [(AnswerForm, &str, Option<&str>); 62] = [
             (Hashes, "x\n#### 72", Some("72")),
             (Hashes, "#### 1\n#### -1,234.50 \nbye", Some("-1,234.50")),
             (Hashes, "####72.", Some("72")),
@@ -325,6 +335,8 @@ mod tests {
             (AnswerIs, "The answer is $5 or\n$6", Some("$5 or")),
             (AnswerIs, "**Final Answer**\n18", Some("18")),
             (AnswerIs, "Ans: 18", Some("18")),
+            (AnswerIs, "The answer is **B. Rome**. It is.", Some("B. Rome")),
+            (AnswerIs, "The answer is **B**. Rome it is.", Some("B")),
             (AnswerIs, "The answer is 18. The final result is whole.", Some("18")),
             (AnswerIs, "The answer's 18.", Some("18")),
             (AnswerIs, "The answer's square is 18.", None),

@@ -300,6 +300,7 @@ fn without_denied<'a>(rest: &'a [Token], own: &[String]) -> Option<&'a [Token]> 
     };
     match (0..reason).find(denies) {
         None => Some(rest),
+        Some(0) if own.first().is_some_and(|first| first == "not") => None,
         Some(at)
             if !own.is_empty() && {
                 let denied = texts(&rest[at + 1..]);
@@ -325,7 +326,15 @@ fn without_denied<'a>(rest: &'a [Token], own: &[String]) -> Option<&'a [Token]> 
                 !token.word().is_some_and(|word| {
                     matches!(
                         word.as_str(),
-                        "but" | "correct" | "right" | "sure" | "certain" | "only" | "or" | "rather"
+                        "but"
+                            | "correct"
+                            | "right"
+                            | "sure"
+                            | "certain"
+                            | "only"
+                            | "or"
+                            | "rather"
+                            | "really"
                     )
                 })
             });
