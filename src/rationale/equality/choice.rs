@@ -216,7 +216,12 @@ fn doubts(clause: &[Token], at: usize, said: bool) -> bool {
     let before = |back: usize| at.checked_sub(back).and_then(word);
     match own.as_str() {
         // "Cats or dogs do", but not "or" by itself.
-        "or" => before(1).is_none() || word(at + 1).is_none_or(|next| roles::denies(&next)),
+        "or" => {
+            let number =
+                |at: usize| clause.get(at).is_some_and(|token| matches!(token.kind, Kind::Number(_)));
+            !(number(at + 1) && number(at.wrapping_sub(1)))
+                && (before(1).is_none() || word(at + 1).is_none_or(|next| roles::denies(&next)))
+        }
         "doubt" | "doubts" => {
             ![before(1), before(2)].into_iter().flatten().any(|word| word == "without" || word == "beyond")
         }
