@@ -174,8 +174,8 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
             _ => steps::sentence_end(text, start),
         };
         let answer = found(tidy(text, start..end), marker.start()..end)?;
-        let result = marker.as_str().to_lowercase().contains("result");
-        Some(AnswerSpan { weak: result || is_judgement(&text[answer.answer.clone()]), ..answer })
+        let said = &text[answer.answer.clone()];
+        Some(AnswerSpan { weak: is_judgement(said) || aside(marker.as_str(), said), ..answer })
     });
     let Some(last) = answers.next() else { return stated::option(text) };
     let strong = if last.weak { answers.find(|answer| !answer.weak) } else { None };
@@ -211,6 +211,15 @@ fn displayed(text: &str, marker: usize, start: usize) -> Option<AnswerSpan> {
     let inside = tidy(text, if more.is_empty() { body..end } else { start..whole });
     let answer = if inside.is_empty() { steps::trimmed(text, start..closed) } else { inside };
     found(answer, marker..whole)
+}
+
+/// Whether a marker that is seldom one announces no value: "I hope my answers are helpful", "the final result is a whole number".
+fn aside(marker: &str, said: &str) -> bool {
+    let marker = marker.to_lowercase();
+    let seldom = ["result", "answers", "out to", "comes to"].iter().any(|words| marker.contains(words));
+    let value = said.starts_with(|c: char| c.is_ascii_digit() || "$\\(-[".contains(c))
+        || said.split(|c: char| !c.is_alphanumeric()).next().is_some_and(|word| word.len() == 1);
+    seldom && (!value || marker.contains("result"))
 }
 
 /// Words that may stand between "the answer is" and the answer.
@@ -305,7 +314,7 @@ mod tests {
     #[test]
     fn each_form_finds_its_last_match() {
         use AnswerForm::*;
-        let cases: [(AnswerForm, &str, Option<&str>); 62] = [
+        let cases: [(AnswerForm, &str, Option<&str>); 64] = [
             (Hashes, "x\n#### 72", Some("72")),
             (Hashes, "#### 1\n#### -1,234.50 \nbye", Some("-1,234.50")),
             (Hashes, "####72.", Some("72")),
@@ -338,6 +347,8 @@ mod tests {
             (AnswerIs, "The answer is **B. Rome**. It is.", Some("B. Rome")),
             (AnswerIs, "The answer is **B**. Rome it is.", Some("B")),
             (AnswerIs, "The answer is 18. The final result is whole.", Some("18")),
+            (AnswerIs, "The answer is 18. I hope my answers are helpful.", Some("18")),
+            (AnswerIs, "The answer is 18. The answers are 3 and 4.", Some("3 and 4")),
             (AnswerIs, "The answer's 18.", Some("18")),
             (AnswerIs, "The answer's square is 18.", None),
             (AnswerIs, "The answer is _18_.", Some("18")),

@@ -49,8 +49,8 @@ impl<'a> Question<'a> {
         self.tokens.get_or_init(|| unbounded(self.text).into_iter().map(share).collect())
     }
 
-    /// Whether no side of `answer` that says what `gold` says is in the form that was asked for.
-    pub fn is_missed(&self, gold: &Reading, answer: &Reading) -> bool {
+    /// Whether no side of `answer` that says what `gold` says, in `unsolved` equations too, is in the form that was asked for.
+    pub fn is_missed(&self, gold: &Reading, answer: &Reading, unsolved: bool) -> bool {
         let (
             Read::Value { said: golds, tokens: gold_tokens, .. },
             Read::Value { said, tokens: own_tokens, sides },

@@ -45,7 +45,7 @@ use super::number::Number;
 use copied::Question;
 use expression::Node;
 use prose::Said;
-use reading::value;
+use reading::{Side, value};
 use relation::{asks_for_an_equation, one_equation, other_name};
 use spans::Span;
 use tokens::{Kind, Token, tokens};
@@ -152,7 +152,7 @@ impl<'a> Equality<'a> {
         self.question
             .as_ref()
             .zip(self.gold.as_ref())
-            .is_some_and(|(question, gold)| question.is_missed(gold, answer))
+            .is_some_and(|(question, gold)| question.is_missed(gold, answer, self.equation))
     }
 
     /// An answer, read once for many comparisons.
@@ -215,22 +215,6 @@ impl<'a> Equality<'a> {
     /// [`right`](Self::right) of texts.
     pub fn same(&self, gold: &str, answer: &str) -> bool {
         self.right(&self.gold(gold), &self.read(answer))
-    }
-
-    /// The reading with the measure and the variable that were asked for where it names none: `12` is the same as `12 cm` and as
-    /// `12 m`, which are not the same as each other, and a class has to be one answer.
-    fn measured(&self, mut reading: Reading) -> Reading {
-        if let Read::Value { said, .. } = &mut reading.kind {
-            for said in said {
-                said.unit = said.unit.take().or_else(|| self.unit.clone());
-                // Where a value is asked for and not of what, all names of it are one.
-                let named = self.label.is_some() || self.gold.is_none();
-                said.label = said.label.take().or_else(|| self.label.clone()).filter(|_| named);
-                // Where it is not asked of what, all that is counted is one.
-                said.noun = said.noun.take().filter(|_| self.counted);
-            }
-        }
-        reading
     }
 }
 
