@@ -14,7 +14,8 @@ pub(super) const UNSEEN: [&str; 6] = ["image", "images", "video", "videos", "aud
 /// The one of a row's columns, or of a turn's keys, that is seen or heard: only texts are learned here.
 pub(super) fn unseen(fields: &Map<String, Value>) -> Option<&'static str> {
     let says = |name: &&str| match fields.get(*name) {
-        Some(Value::String(text)) => !text.trim().is_empty(),
+        // A table's cell may have an empty list as its text.
+        Some(Value::String(text)) => !["", "[]"].contains(&text.trim()),
         Some(Value::Array(items)) => !items.is_empty(),
         Some(Value::Object(items)) => items.values().any(|value| !value.is_null()),
         _ => false,
@@ -149,7 +150,7 @@ mod tests {
                 "{said}"
             );
         }
-        for nothing in [json!([]), json!(" "), json!({"bytes": null, "path": null}), json!(0)] {
+        for nothing in [json!([]), json!(" "), json!("[]"), json!({"bytes": null, "path": null}), json!(0)] {
             assert!(row("image", nothing.clone()).is_ok(), "{nothing}");
         }
         let said = columns(
