@@ -1,6 +1,7 @@
 //! A recipe file: its text, its table, and the line on which every key stands.
 
 use super::refusal::{Refusal, cut};
+use crate::error::quietly;
 use crate::section::secret;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -46,7 +47,14 @@ impl Source {
     /// Parses `text`, called `file` in messages.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let document = toml_edit::Document::parse(text).map_err(|error| syntax(file, text, &error))?;
+        // Over some texts that are none it panics; the other reader says what is wrong with them.
+        let Ok(document) = quietly(|| toml_edit::Document::parse(text)) else {
+            return Err(match toml::from_str::<Table>(text) {
+                Err(error) => syntax(file, text, error.span(), error.message()),
+                Ok(_) => Error::Recipe(format!("{file}: it cannot be read as TOML; write it plainer")),
+            });
+        };
+        let document = document.map_err(|error| syntax(file, text, error.span(), error.message()))?;
         let table = toml::from_str(text).map_err(|e| Error::Recipe(format!("{file}: {}", e.message())))?;
         let mut lines = BTreeMap::new();
         let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
@@ -148,8 +156,8 @@ fn decode(file: &str, bytes: Vec<u8>) -> Result<String> {
 }
 
 /// `file:line:column: message`, then the line with a caret under the place.
-fn syntax(file: &str, text: &str, error: &toml_edit::TomlError) -> Error {
-    let span = error.span().unwrap_or(0..0);
+fn syntax(file: &str, text: &str, span: Option<Range<usize>>, message: &str) -> Error {
+    let span = span.unwrap_or(0..0);
     let start = (0..=span.start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let line = line_of(text, start);
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -158,19 +166,19 @@ fn syntax(file: &str, text: &str, error: &toml_edit::TomlError) -> Error {
     // Tabs are kept, so that the caret stands under its place however wide the terminal draws them.
     let indent: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let (column, gutter) = (before.chars().count() + 1, " ".repeat(line.to_string().len()));
-    let message = in_words(error.message(), text.get(span).unwrap_or(""), &text[start..], content);
+    let said = in_words(message, text.get(span).unwrap_or(""), &text[start..], content);
     if secret::gives_a_secret(content) {
         let key = content.split('=').next().unwrap_or_default().trim();
         let key = if secret::holds_a_key(key) { "" } else { key };
-        let message = in_words(error.message(), key, "", "");
+        let message = in_words(message, key, "", "");
         return Error::Recipe(format!(
             "{file}:{line}:{column}: {message} (at `{key}`, whose value is not shown)"
         ));
     }
     if content.len() > LONGEST_LINE {
-        return Error::Recipe(cut(&format!("{file}:{line}:{column}: {message}")));
+        return Error::Recipe(cut(&format!("{file}:{line}:{column}: {said}")));
     }
-    Error::Recipe(format!("{file}:{line}:{column}: {message}\n  {line} | {content}\n  {gutter} | {indent}^"))
+    Error::Recipe(format!("{file}:{line}:{column}: {said}\n  {line} | {content}\n  {gutter} | {indent}^"))
 }
 
 /// Bytes of the longest line that is shown.
@@ -270,5 +278,16 @@ mod tests {
         let said = told("[x]\nurl = \"http://u:SECRET@h\n");
         assert!(said.contains("a.toml:2:") && said.contains("`url`") && !said.contains("SECRET"), "{said}");
         assert!(told("[x]\nlr = high\n").contains("2 | lr = high"));
+    }
+
+    /// toml_edit 0.23 panics over it.
+    #[test]
+    fn a_table_that_is_not_closed_is_told_with_its_line() {
+        let told = Source::parse("a.toml", "a.b.c = {\n[[stage]]\na.b.c.d = 1\n").unwrap_err().to_string();
+        assert!(told.starts_with("a.toml:1:") || told.starts_with("a.toml:2:"), "{told}");
+        assert!(
+            Source::parse("a.toml", "loop.sft.choices = {\n[[stage]]\nloop.sft.choices.rationale = 'x'")
+                .is_err()
+        );
     }
 }

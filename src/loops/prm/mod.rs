@@ -15,7 +15,7 @@ use super::item::WEIGHTS;
 use super::{
     Batch, Item, Leaves, Method, Needs, OfTraces, Output, Section, Selects, Setup, StageView, Worker,
 };
-use crate::data::row::{Problems, named};
+use crate::data::row::named;
 use crate::data::{Example, Tokenizer};
 use crate::error::{Error, Result};
 use crate::eval::{Eval, Report};

@@ -103,12 +103,6 @@ fn grouped(kinds: Vec<Kind>) -> Vec<Kind> {
     kinds.into_iter().zip(kept).filter_map(|(kind, kept)| kept.then_some(kind)).collect()
 }
 
-/// The same of tokens.
-pub fn without_idle_braces(tokens: Vec<Token>) -> Vec<Token> {
-    let kept = kept(&tokens.iter().map(|token| &token.kind).collect::<Vec<_>>());
-    tokens.into_iter().zip(kept).filter_map(|(token, kept)| kept.then_some(token)).collect()
-}
-
 /// Which tokens are no such braces.
 fn kept(kinds: &[&Kind]) -> Vec<bool> {
     let mut kept = vec![true; kinds.len()];

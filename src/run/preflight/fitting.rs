@@ -2,7 +2,6 @@
 
 use super::Looking;
 use super::models::{Known, Models, Sought};
-use super::rows::asked;
 use crate::data::row::some;
 use crate::data::{Dataset, Example, Prompted, Tokenizer};
 use crate::policy::PolicyConfig;
@@ -117,5 +116,5 @@ impl Looking<'_> {
 
 /// The row as a question, where it is short enough to be asked.
 fn fitting(row: &Arc<Example>, tokenizer: &Tokenizer, longest: usize) -> Option<Prompted> {
-    asked(row, tokenizer).ok().filter(|question| question.tokens.len() <= longest)
+    Prompted::of(row, tokenizer).ok().filter(|question| question.tokens.len() <= longest)
 }

@@ -1,9 +1,9 @@
 //! The rows of a stage, looked at before it trains: whether they can be read, whether they have what is asked of them, and which are too long.
 
+use super::Looking;
 use super::found::of_kind;
 use super::models::{Known, Models};
 use super::tokenized::{Tokenized, called, each, looked_at};
-use super::{Looking, Rows};
 use crate::data::hub::Lack;
 use crate::data::row::some;
 use crate::data::turns::unread;
