@@ -27,8 +27,8 @@ impl RunDir {
             |saved: &Saved| unfinished.get(&saved.of()).is_some_and(|newest| newest.path == saved.path);
         if let Some(last) = ledger.stages.last().filter(|_| !keep.save_optimizer) {
             let of_last = |saved: &&Saved| saved.of() == (last.stage.as_str(), last.round);
-            let passed = all.iter().filter(of_last).filter(|saved| !newest_of(saved));
-            passed.map(Saved::drop_optimizer).collect::<Result<()>>()?;
+            let mut passed = all.iter().filter(of_last).filter(|saved| !newest_of(saved));
+            passed.try_for_each(Saved::drop_optimizer)?;
         }
         if keep.keep_last == 0 {
             return Ok(());

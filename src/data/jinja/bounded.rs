@@ -70,7 +70,10 @@ pub fn told(error: &Error) -> String {
     let whole = format!("{error:#}");
     let text = if whole.len() > TOLD { error.to_string() } else { whole };
     match text.len() > TOLD {
-        true => format!("{}…", &text[..text.floor_char_boundary(TOLD)]),
+        true => {
+            let end = (0..=TOLD).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            format!("{}…", &text[..end])
+        }
         false => text,
     }
 }
