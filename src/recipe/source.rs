@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_table_that_is_not_closed_is_told_with_its_line() {
         let told = Source::parse("a.toml", "a.b.c = {\n[[stage]]\na.b.c.d = 1\n").unwrap_err().to_string();
-        assert!(told.starts_with("a.toml:1:") || told.starts_with("a.toml:2:"), "{told}");
+        assert!(told.contains("a.toml:2:1:"), "{told}");
         assert!(
             Source::parse("a.toml", "loop.sft.choices = {\n[[stage]]\nloop.sft.choices.rationale = 'x'")
                 .is_err()
