@@ -1,23 +1,11 @@
 //! What a later stage takes of an earlier one that never makes it, and what does not go with a stage's model or tokenizer, is said before anything
 //! trains.
 
+use crate::preflight::{ROWS, STAGES, of_stages};
 use crate::program::Program;
-use crate::recipes::Tiny;
 
-/// What stages make: weights and nothing else, traces of independent completions, a reward model.
+/// What the stages behind the first make, which trains weights and nothing else: traces of independent completions, a reward model.
 const MAKERS: &str = r#"
-[data]
-train = "rows.jsonl"
-eval = "held.jsonl"
-prompts_per_step = 2
-template.chat = false
-[run]
-steps = 1
-[policy.sampling]
-max_new_tokens = 4
-[[stage]]
-name = "first"
-[stage.loop.sft]
 [[stage]]
 name = "c"
 policy.model = "@first"
@@ -33,14 +21,12 @@ data.train = "labelled.jsonl"
 name = "z"
 "#;
 
-const ROW: &str = "{\"question\": \"q\", \"completion\": \"#### 1\", \"answer\": \"1\", \"class\": \"a\"}\n";
 const LABELLED: &str = "{\"prompt\": \"q\", \"completions\": [\"a\", \"b\"], \"labels\": [1, 0]}\n";
 
 /// The makers, and behind them a stage `z`.
 fn program(z: &str) -> Program {
-    let program = Program::new(&Tiny::BYTES.recipe(&format!("{MAKERS}{z}")));
-    program.write("rows.jsonl", &ROW.repeat(3));
-    program.write("held.jsonl", ROW);
+    let (first, _) = STAGES.split_once("[[stage]]\nname = \"second\"").expect("a second stage");
+    let program = of_stages(&format!("{first}{MAKERS}{z}"));
     program.write("labelled.jsonl", LABELLED);
     program
 }
@@ -203,7 +189,8 @@ fn what_does_not_go_with_the_model_or_its_tokenizer_is_refused() {
 fn prompts_that_a_reward_model_has_no_room_for_are_named() {
     let z = "data.train = \"long.jsonl\"\n[stage.reward.process]\nmodel = \"@p\"\n[stage.loop.grpo]\n";
     let program = program(z);
-    program.write("long.jsonl", &format!("{ROW}{}", ROW.replace("\"q\"", &format!("{:?}", "q".repeat(20)))));
+    program
+        .write("long.jsonl", &format!("{ROWS}{}", ROWS.replace("\"q\"", &format!("{:?}", "q".repeat(20)))));
     let short = ["--set", "stage.p.policy.init.context=16"];
     for arguments in [&["--dry-run"][..], &[]] {
         let said = program.train(&[arguments, &short].concat()).code(2);

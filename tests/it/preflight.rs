@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
 /// Two stages that are well; the second is given what is wrong.
-const STAGES: &str = r#"
+pub const STAGES: &str = r#"
 [data]
 train = "rows.jsonl"
 eval = "held.jsonl"
@@ -32,7 +32,8 @@ size = 2
 [stage.loop.grpo]
 "#;
 
-const ROWS: &str = "{\"question\": \"q\", \"completion\": \"#### 1\", \"answer\": \"1\", \"class\": \"a\"}\n";
+pub const ROWS: &str =
+    "{\"question\": \"q\", \"completion\": \"#### 1\", \"answer\": \"1\", \"class\": \"a\"}\n";
 
 fn program() -> Program {
     let program = of_stages(STAGES);
@@ -54,7 +55,8 @@ fn program() -> Program {
 }
 
 /// These stages with rows that are well; of some-class.jsonl the third row has neither a class nor a completion.
-fn of_stages(stages: &str) -> Program {
+/// Such stages of a tiny model, and rows for them.
+pub fn of_stages(stages: &str) -> Program {
     let program = Program::new(&Tiny::BYTES.recipe(stages));
     program.write("rows.jsonl", &ROWS.repeat(3));
     program.write("held.jsonl", ROWS);

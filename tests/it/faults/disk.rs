@@ -1,5 +1,6 @@
 //! Disks that are full from a call on, and disks that fail at one.
 
+use super::runs::Ended;
 use super::shim::{Call, Fault, kinds};
 use super::{Right, Trial, draws, report, trials};
 use rand::Rng;
@@ -29,15 +30,9 @@ fn a_disk_that_fails_while_sampling_is_named_and_nothing_is_lost() {
 #[test]
 fn a_disk_that_fills_up_in_mid_run_is_told_with_how_to_go_on() {
     let right = Right::of("policy-gradient");
-    let of_figures = |call: &&Call| call.name == "write" && call.path.ends_with("metrics.jsonl");
-    let last = right.calls.iter().rfind(of_figures).expect("figures are written").number;
-    // Reports are written by the clock, so that a call may come some sooner or later.
-    let near = (0..12).flat_map(|away| [last + away, last.saturating_sub(away)]);
-    let said = near.skip(1).find_map(|at| {
-        let (ended, calls) = Trial::new(&right.tried).faulty(at, Fault::Full);
-        calls.iter().find(|call| call.number == at).filter(of_figures).map(|_| ended.said)
-    });
-    let said = said.expect("one of them writes figures");
+    let of_figures = |call: &Call| call.name == "write" && call.path.ends_with("metrics.jsonl");
+    let (_, ended) = failing_last(&right, of_figures, Fault::Full);
+    let said = ended.said;
     assert!(said.contains("is saved") && said.contains("Go on with:") && said.contains("--resume"), "{said}");
 }
 
@@ -45,19 +40,22 @@ fn a_disk_that_fills_up_in_mid_run_is_told_with_how_to_go_on() {
 #[test]
 fn what_failed_behind_the_end_is_not_told_for_ever() {
     let right = Right::of("policy-gradient");
-    let goes = |call: &&Call| call.name == "unlink" && call.path.contains("/.tmp-removed-rl-");
-    let last = right.calls.iter().rfind(goes).expect("an older checkpoint goes").number;
-    // Reports are written by the clock, so that a call may come some sooner or later.
+    let goes = |call: &Call| call.name == "unlink" && call.path.contains("/.tmp-removed-rl-");
+    let (failed, ended) = failing_last(&right, goes, Fault::Broken);
+    assert_eq!((ended.code, failed.run().code), (Some(1), Some(0)), "{}", ended.said);
+    assert_eq!(right.differences(&failed), Vec::<String>::new());
+}
+
+/// A run that fails at one of the last of such calls. Reports are written by the clock, so that a call may come some sooner or later.
+fn failing_last(right: &Right, such: impl Fn(&Call) -> bool, fault: Fault) -> (Trial, Ended) {
+    let last = right.calls.iter().rfind(|call| such(call)).expect("there are such calls").number;
     let near = (0..12).flat_map(|away| [last + away, last.saturating_sub(away)]);
     let failed = near.skip(1).find_map(|at| {
         let trial = Trial::new(&right.tried);
-        let (ended, calls) = trial.faulty(at, Fault::Broken);
-        calls.iter().find(|call| call.number == at).filter(goes)?;
-        (ended.code == Some(1)).then_some(trial)
+        let (ended, calls) = trial.faulty(at, fault);
+        calls.iter().any(|call| call.number == at && such(call)).then_some((trial, ended))
     });
-    let failed = failed.expect("one of them removes a checkpoint");
-    assert_eq!(failed.run().code, Some(0));
-    assert_eq!(right.differences(&failed), Vec::<String>::new());
+    failed.expect("one of them is such a call")
 }
 
 /// Each trial fails at one kind of call; as many trials as there are kinds try all of them.
