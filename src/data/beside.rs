@@ -15,8 +15,8 @@ pub(super) const UNSEEN: [&str; 6] = ["image", "images", "video", "videos", "aud
 pub(super) fn unseen(fields: &Map<String, Value>) -> Option<&'static str> {
     let says = |name: &&str| match fields.get(*name) {
         // A table's cell may have an empty list as its text.
-        Some(Value::String(text)) => !["", "[]"].contains(&text.trim()),
-        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::String(text)) => !["", "[]", "None", "null"].contains(&text.trim()),
+        Some(Value::Array(items)) => items.iter().any(|value| !value.is_null()),
         Some(Value::Object(items)) => items.values().any(|value| !value.is_null()),
         _ => false,
     };
@@ -55,7 +55,8 @@ pub(super) fn system(row: &Row, columns: &mut Columns) -> Read<()> {
             match own {
                 Some(at) if turns[at].content.trim() != said.trim() => {
                     return Err(format!(
-                        "it has `{name}`, and turn {} of its conversation, the {}'s, says something else; take one of the two out",
+                        "it has `{name}`, and turn {} of its conversation, the {}'s, says something else; take one of the two out, \
+                         the column by data.columns.unused = \"{name}\"",
                         at + 1,
                         turns[at].role
                     ));
@@ -72,7 +73,7 @@ pub(super) fn system(row: &Row, columns: &mut Columns) -> Read<()> {
         Some(Prompt::Text(_)) => {
             return Err(format!(
                 "it has `{name}`, a turn of a conversation, and its `prompt` is a text that stands as it is; ask it as a question, \
-                 data.columns.question = \"prompt\", or write the prompt as messages"
+                 data.columns.question = \"prompt\", write the prompt as messages, or leave the column out, data.columns.unused = \"{name}\""
             ));
         }
     }

@@ -112,7 +112,7 @@ impl ChatTemplate {
         }
         let text = self.written(messages, variables, generate, began + left);
         let took = began.elapsed();
-        if let Some(taken) = self.taken.as_ref().filter(|_| took > USUAL) {
+        if let Some(taken) = self.taken.as_ref().filter(|_| took > USUAL || took >= left) {
             taken.fetch_add(took.as_millis() as u64, Ordering::Relaxed);
         }
         text
@@ -364,9 +364,9 @@ mod tests {
             let error = template.render(&[], true).expect_err("there is no time").to_string();
             assert!(error.contains(REFUSED) && error.contains("takes more than 10 seconds"), "{error}");
         };
-        sharing(&mut endless, 8_500);
+        sharing(&mut endless, 9_990);
         refused(&endless);
-        assert!(endless.left().is_zero(), "a second and a half is counted");
+        assert!(endless.left().is_zero(), "what was left of it is counted");
         sharing(&mut short, 9_999);
         let copy = short.clone();
         assert_eq!(copy.render(&[], true).expect("it is short"), "x");

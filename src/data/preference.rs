@@ -94,7 +94,8 @@ fn conversations(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<[Messa
         Some(_) if row.is_traced() => {}
         Some(prompt) if !opens(prompt, &chosen) => {
             return Err(
-                "it has `prompt`, and `chosen` and `rejected` do not begin with it; take the prompt or those turns out"
+                "it has `prompt`, and `chosen` and `rejected` do not begin with it; take the prompt (data.columns.unused = \"prompt\") \
+                 or those turns out"
                     .to_string(),
             );
         }

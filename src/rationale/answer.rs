@@ -206,7 +206,12 @@ fn displayed(text: &str, marker: usize, start: usize) -> Option<AnswerSpan> {
     }
     let end = below.find(close).map_or(text.len(), |at| body + at);
     let closed = (end + close.len()).min(text.len());
-    let whole = steps::sentence_end(text, closed);
+    let mut whole = steps::sentence_end(text, closed);
+    let next = text[whole..].trim_start();
+    let word = next.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    if matches!(word, "or" | "and" | "Or" | "And") {
+        whole = steps::sentence_end(text, text.len() - next.len());
+    }
     let more = text[closed..whole].trim_matches(|c: char| c.is_whitespace() || ".*".contains(c));
     let inside = tidy(text, if more.is_empty() { body..end } else { start..whole });
     let answer = if inside.is_empty() { steps::trimmed(text, start..closed) } else { inside };
@@ -314,7 +319,7 @@ mod tests {
     #[test]
     fn each_form_finds_its_last_match() {
         use AnswerForm::*;
-        let cases: [(AnswerForm, &str, Option<&str>); 64] = [
+        let cases: [(AnswerForm, &str, Option<&str>); 65] = [
             (Hashes, "x\n#### 72", Some("72")),
             (Hashes, "#### 1\n#### -1,234.50 \nbye", Some("-1,234.50")),
             (Hashes, "####72.", Some("72")),
@@ -340,6 +345,7 @@ mod tests {
             (AnswerIs, "The answer is 7.\n\nThe answer is:\n\n\\[\n18.\n\\].", Some("18")),
             (AnswerIs, "The answer is 7. The answer is\n```\n18\n```", Some("18")),
             (AnswerIs, "The answer is\n$$\n18\n$$ or 19.", Some("$$\n18\n$$ or 19")),
+            (AnswerIs, "The answer is\n$$\n18\n$$\nor 19.", Some("$$\n18\n$$\nor 19")),
             (AnswerIs, "The answer is 7. The answer is:\n\n$$\n", Some("$$")),
             (AnswerIs, "The answer is $5 or\n$6", Some("$5 or")),
             (AnswerIs, "**Final Answer**\n18", Some("18")),

@@ -32,7 +32,7 @@ impl Equality<'_> {
             (right, self.misses(reading))
         };
         let grades: Vec<(bool, bool)> = distinct.iter().map(|(reading, _)| graded(reading)).collect();
-        let orders = self.question.as_ref().is_some_and(Question::orders);
+        let orders = self.question.as_ref().is_some_and(Question::may_order);
         let one = |a: usize, b: usize| {
             let apart = orders && grades[a].1;
             grades[a] == grades[b] && !apart && self.one(&distinct[a].0, &distinct[b].0)

@@ -8,7 +8,7 @@ use super::parser::parse;
 use super::reader::Reader;
 use super::tokens::{Kind, Token, unbounded};
 use super::units::Unit;
-use super::wants::{Want, wants};
+use super::wants::{Want, behind_examples, wants};
 use super::{Read, Reading, Side, agree, value, words};
 use crate::rationale::number::{self, Number};
 use std::sync::OnceLock;
@@ -33,12 +33,23 @@ impl<'a> Question<'a> {
             start += 1;
         }
         let (wants, tokens, nodes) = Default::default();
-        Self { text: &text[start..], wants, tokens, nodes }
+        Self { text: behind_examples(&text[start..]), wants, tokens, nodes }
     }
 
     /// Whether it asks for an order, so that lists in different ones differ.
     pub fn orders(&self) -> bool {
         self.wants().contains(&Want::Order)
+    }
+
+    /// Whether it asks for an order, or to sort something.
+    pub fn may_order(&self) -> bool {
+        self.orders() || self.wants().contains(&Want::Sorting)
+    }
+
+    /// Whether it asks to sort something, and has all of these parts.
+    fn sorts(&self, parts: &[Kind]) -> bool {
+        let has = |part: &Kind| self.tokens().iter().any(|token| token.kind == *part);
+        self.wants().contains(&Want::Sorting) && parts.iter().all(has)
     }
 
     fn wants(&self) -> &[Want] {
@@ -82,16 +93,22 @@ impl<'a> Question<'a> {
                     |kind: &Kind| matches!(kind, Kind::Op(',' | ';')) || *kind == Kind::Word("and".into());
                 kinds.iter().filter(|kind| !joins(kind)).cloned().collect()
             };
-            return self.orders() && items(gold_tokens) != items(own_tokens);
+            let (gold, own) = (items(gold_tokens), items(own_tokens));
+            return (self.orders() || self.sorts(&gold)) && gold != own;
         }
         !formed.into_iter().any(|formed| formed)
     }
 
     fn formed(&self, wants: &[Want], gold: &Side, own: &Side) -> bool {
-        self.measures(gold, own) && keeps(wants, gold, own) && !self.copied(gold, own)
+        // "In standard form" is not solved for a variable.
+        let solved = matches!(gold.said.node, Node::Chain(..)) && own.said.label > gold.said.label;
+        !(solved && self.text.contains("form"))
+            && self.measures(gold, own)
+            && keeps(wants, gold, own)
+            && !self.copied(gold, own)
     }
 
-    /// What it asks for in words, and what it shows by having the gold answer in another order, or less simple.
+    /// What it asks for in words, and what it shows by having the parts of the gold answer that it wants sorted, or it less simple.
     fn wants_of(&self, golds: &[Side]) -> Vec<Want> {
         let mut wants = self.wants().to_vec();
         let reduced = |node: &Node| {
@@ -99,9 +116,10 @@ impl<'a> Question<'a> {
             (quotient || node.any(&|part| matches!(part, Node::Root(..)))) && simple(node)
         };
         for node in golds.iter().map(|gold| &gold.said.node) {
-            if let Some(numbers) = in_sequence(node).filter(|_| !wants.contains(&Want::AnyOrder)) {
-                let other = |asked: &Node| other_order(asked, &numbers);
-                wants.extend(self.nodes().iter().any(other).then_some(Want::Order));
+            let sorts = wants.contains(&Want::Sorting) && !wants.contains(&Want::AnyOrder);
+            if let Some(numbers) = numbers(node) {
+                let lists = |asked: &Node| is_of(asked, &numbers);
+                wants.extend((sorts && self.nodes().iter().any(lists)).then_some(Want::Order));
             } else if reduced(node) {
                 let other = |asked: &Node| !simple(asked) && value::same_number(asked, node);
                 wants.extend(self.nodes().iter().any(other).then_some(Want::Simplest));
@@ -173,23 +191,19 @@ impl<'a> Question<'a> {
     }
 }
 
-/// Three numbers or more that grow or fall.
-fn in_sequence(node: &Node) -> Option<Vec<f64>> {
-    let Node::List(',', items, _) = node else { return None };
-    let numbers = items.iter().map(|item| item.literal().map(Number::to_f64)).collect::<Option<Vec<_>>>()?;
-    let rising = numbers.is_sorted() || numbers.iter().rev().is_sorted();
-    (numbers.len() > 2 && rising).then_some(numbers)
+/// The numbers that it lists, where it is a list of numbers.
+fn numbers(node: &Node) -> Option<Vec<f64>> {
+    let Node::List(_, items, _) = node else { return None };
+    items.iter().map(|item| item.literal().map(Number::to_f64)).collect()
 }
 
-/// Whether it lists the same numbers in another order.
-fn other_order(node: &Node, numbers: &[f64]) -> bool {
-    let Node::List(_, items, _) = node else { return false };
+/// Whether it lists the same numbers, in whatever order.
+fn is_of(node: &Node, listed: &[f64]) -> bool {
     let sorted = |mut numbers: Vec<f64>| {
         numbers.sort_by(f64::total_cmp);
         numbers
     };
-    let said = items.iter().map(|item| item.literal().map(Number::to_f64)).collect::<Option<Vec<_>>>();
-    said.is_some_and(|said| said != numbers && sorted(said) == sorted(numbers.to_vec()))
+    numbers(node).is_some_and(|said| sorted(said) == sorted(listed.to_vec()))
 }
 
 /// "percent" as its sign.

@@ -4,12 +4,34 @@ use super::{has_secret_words, holds_a_key, names_a_secret};
 use std::path::Path;
 
 /// Last words of names that say where a secret lies or what it is called.
-const ELSEWHERE: [&str; 14] = [
+const ELSEWHERE: [&str; 17] = [
     "file", "path", "dir", "folder", "env", "var", "variable", "name", "column", "field", "id", "type",
-    "url", "length",
+    "url", "length", "limit", "count", "rate",
 ];
-/// Names that are as often something else's: of a column, a sort, a way to log in.
-const OPEN: [&str; 8] = ["key", "keys", "token", "tokens", "auth", "login", "sig", "pat"];
+/// Words of names that are a secret's alone: of others (`token`, `answer-key`, `signature`) it is what is drawn as keys are.
+const SECRET: [&str; 9] =
+    ["password", "passwd", "passphrase", "secret", "credential", "bearer", "authorization", "apikey", "pwd"];
+/// Words before `key` or `token` that make a secret of it.
+const GRANTS: [&str; 16] = [
+    "api",
+    "access",
+    "auth",
+    "private",
+    "client",
+    "session",
+    "refresh",
+    "service",
+    "hf",
+    "gh",
+    "github",
+    "gitlab",
+    "openai",
+    "anthropic",
+    "aws",
+    "wandb",
+];
+/// Programs whose users have groups behind a colon, and no passwords.
+const GROUPS: [&str; 7] = ["docker", "podman", "nerdctl", "setpriv", "chroot", "rsync", "install"];
 /// Options whose value is a name and a password, `me:pw`.
 const OF_USERS: [&str; 4] = ["-u", "--user", "-U", "--proxy-user"];
 
@@ -21,7 +43,9 @@ pub fn in_a_command<S: AsRef<str>>(words: &[S]) -> Option<usize> {
     (0..words.len()).find(|&at| {
         let word = words[at];
         let before = at.checked_sub(1).map_or("", |before| words[before]);
-        holds_a_key(word) || of_an_option(before, word) || is_given(word) || in_a_script(word)
+        let grouped = || words[..at].iter().any(|word| GROUPS.contains(word));
+        let of_option = of_an_option(before, word) && !(OF_USERS.contains(&before) && grouped());
+        holds_a_key(word) || of_option || is_given(word) || in_a_script(word)
     })
 }
 
@@ -40,7 +64,8 @@ fn of_an_option(option: &str, word: &str) -> bool {
 fn is_given(word: &str) -> bool {
     let of = |(name, value): (&str, &str)| is_name(name) && gives(name, value.trim_start());
     let one = !word.contains(char::is_whitespace);
-    (one && word.split_once('=').is_some_and(of)) || word.split_once(':').is_some_and(of)
+    let line = !word.contains('\n');
+    (one && word.split_once('=').is_some_and(of)) || (line && word.split_once(':').is_some_and(of))
 }
 
 /// Whether a script gives a secret to a variable or an option. Its own variables, in small letters, are not a program's.
@@ -70,16 +95,29 @@ fn is_plain(value: &str) -> bool {
 fn gives(name: &str, value: &str) -> bool {
     let name = name.trim_start_matches('-');
     let lower = name.to_lowercase();
-    let last = lower.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).collect();
+    let last = words.last().copied().unwrap_or_default();
+    let alone = SECRET.iter().any(|word| lower.contains(word))
+        || matches!(last, "pass" | "pw")
+        || words.iter().any(|word| GRANTS.contains(word));
     let value = value.trim_matches(['"', '\'']);
-    // As keys are drawn, and words are not.
-    let drawn = value.len() >= 8
-        && value.contains(|c: char| c.is_ascii_digit())
-        && value.contains(|c: char| c.is_ascii_alphabetic());
     (names_a_secret(name) || has_secret_words(name))
         && !ELSEWHERE.contains(&last)
         && is_value(value)
-        && (drawn || !OPEN.contains(&lower.as_str()))
+        && (alone || is_drawn(value))
+}
+
+/// Whether a text is drawn as keys are, letters and digits in turns; words and names of columns are not.
+fn is_drawn(text: &str) -> bool {
+    let signs: Vec<char> = text.chars().collect();
+    let turns = signs.windows(2).filter(|pair| {
+        pair[0].is_ascii_alphanumeric()
+            && pair[1].is_ascii_alphanumeric()
+            && pair[0].is_ascii_digit() != pair[1].is_ascii_digit()
+    });
+    signs.len() >= 8
+        && turns.count() > 2
+        && signs.iter().all(|c| c.is_ascii_alphanumeric() || "-+/=".contains(*c))
 }
 
 /// Whether a text may be a secret: no flag, count, variable or file.
@@ -123,6 +161,11 @@ mod tests {
             &["./x", "--key", "answer", "--sort=key", "--keys", "a,b"],
             &["./x", "--tokens", "100000", "--num-keys", "12"],
             &["./x", "--secret", "--verbose"],
+            &["./x", "--token-limit", "100000", "--answer-key", "answer_v2", "--key=question1"],
+            &["./x", "--reward-token", "good", "--step-token", "\nStep", "--primary-key=id"],
+            &["./x", "--signature", "question -> answer", "--pass-rate", "0.25"],
+            &["docker", "run", "-u", "root:root", "x"],
+            &["python3", "-c", "ANSWER_KEY='answer'\ntoken: str = 'abc'"],
             &["docker", "run", "-u", "1000:1000", "image:tag"],
             &["sh", "-c", "API_KEY=$(cat key) TOKEN=\"$T\" ./x --api-key \"$API_KEY\""],
             &[

@@ -7,10 +7,13 @@ use std::sync::LazyLock;
 
 /// What may stand directly before a number. (Letters and points are looked at elsewhere.)
 static BEFORE: LazyLock<Regex> =
-    LazyLock::new(|| regex(r#"(?:^|[\s"'`:：=,;>|/<→+*#\\\-–—×\p{Ps}\p{Pi}\p{Pf}])$"#));
+    LazyLock::new(|| regex(r#"(?:^|[\s"'`:：=,;>|/<→+*#\\\-–—×·•\x{fe0f}\p{So}\p{Cf}\p{Ps}\p{Pi}\p{Pf}])$"#));
 /// What may stand directly behind one. (So are letters.)
 static BEHIND: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r#"^(?:$|[\s,;:!?%"'`|/<>=+*×\\\-–—→，。、；：！？\p{L}\p{Ps}\p{Pe}\p{Pi}\p{Pf}]|\.(?:$|[^.]))"#)
+    regex(
+        r#"(?x)^(?:$ | [\s,;:!?%"'`|/<>=+*×·•\\\-–—→，。、；：！？\x{fe0f}\x{20e3}\p{So}\p{Cf}\p{L}\p{Ps}\p{Pe}\p{Pi}\p{Pf}]
+            | \.(?:$|[^.]) | (?:\.{3,}|…)\s*(?:$|[^\d\s.]) )"#,
+    )
 });
 /// What makes a number of two: "5 1/2", "7 ½", "7'5", "5 and a half".
 static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
