@@ -81,29 +81,27 @@ fn sweeps_nothing(path: &Path, mode: Mode) -> Result<()> {
 pub(super) fn look(path: &Path, mode: Mode, resolved: &str, plan: &[PlannedStage]) -> Result<Vec<String>> {
     sweeps_nothing(path, mode)?;
     could_create(path, mode)?;
-    if mode == Mode::Resume { resumed(path, false, resolved, plan) } else { Ok(vec![]) }
+    if mode == Mode::Resume { resumed(path, false, resolved, plan).map(|(said, _)| said) } else { Ok(vec![]) }
 }
 
-/// What would be said of a run, or of a trial, that is gone on with.
+/// What would be said of a run, or of a trial, that is gone on with, and what has changed of its recipe.
 pub(super) fn resumed(
     path: &Path,
     is_trial: bool,
     resolved: &str,
     plan: &[PlannedStage],
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, Option<Changes>)> {
     let dir = RunDir::join(path);
     let found = changed(&dir, resolved, plan)?;
     let ledger = dir.ledger()?;
     needs_recipe(path, is_trial, &ledger)?;
     let mut said: Vec<String> = Vec::new();
-    // Where the recipe has changed, `changed` has looked at the files.
-    let looked = found.is_some();
-    let Changes { words, longer, .. } = found.unwrap_or_default();
-    if !words.is_empty() {
+    if let Some(Changes { words, .. }) = found.as_ref().filter(|found| !found.words.is_empty()) {
         said.push(format!("the recipe has changed: {}", words.join("; ")));
     }
     let goes_on = |record: &&StageRecord| {
-        longer.contains(&record.stage) || !is_done(path, &ledger, &record.stage, record.round)
+        found.as_ref().is_some_and(|found| found.longer.contains(&record.stage))
+            || !is_done(path, &ledger, &record.stage, record.round)
     };
     let under_way = ledger.stages.last().filter(goes_on);
     let Some(record) = under_way else {
@@ -113,9 +111,10 @@ pub(super) fn resumed(
         if plan.iter().all(done) {
             said.push("all stages are complete: there is nothing to resume".to_owned());
         }
-        return Ok(said);
+        return Ok((said, found));
     };
-    if !looked {
+    // Where the recipe has changed, `changed` has looked at the files.
+    if found.is_none() {
         same_files(record, plan)?;
     }
     let of_stage = |saved: &Saved| {
@@ -137,7 +136,7 @@ pub(super) fn resumed(
             said.push(format!("stage `{}` goes on from step {step}: {}", record.stage, saved.path.display()));
         }
     }
-    Ok(said)
+    Ok((said, found))
 }
 
 /// Refuses a run that has begun and whose recipe is gone. A trial begins with stages that it shares, before it has a recipe.
@@ -158,11 +157,12 @@ pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Res
     sweeps_nothing(place.path, place.mode)?;
     let dir = RunDir::create(place.path, place.mode)?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
-    if place.mode == Mode::Resume {
-        // What is refused leaves no recipe.
-        resumed(dir.path(), !place.trial.is_empty(), resolved, plan)?;
-    }
-    go_on(&dir, place, resolved, plan)?;
+    // What is refused leaves no recipe.
+    let found = match place.mode {
+        Mode::Resume => resumed(dir.path(), !place.trial.is_empty(), resolved, plan)?.1,
+        Mode::Fresh | Mode::Overwrite => None,
+    };
+    go_on(&dir, place, resolved, found)?;
     if !place.quiet {
         say(&place.said);
     }
@@ -205,9 +205,8 @@ pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Re
 }
 
 /// Writes the recipe beside those that the run has had, where it is another and can be.
-fn go_on(dir: &RunDir, place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
+fn go_on(dir: &RunDir, place: &Claim, resolved: &str, found: Option<Changes>) -> Result<()> {
     let (had, next) = recipes(dir.path());
-    let found = changed(dir, resolved, plan)?;
     if had.is_none() {
         needs_recipe(dir.path(), !place.trial.is_empty(), &dir.ledger()?)?;
         return write_atomic(&next, resolved.as_bytes());

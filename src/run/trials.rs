@@ -178,7 +178,9 @@ pub(super) fn look(args: &Args, trials: &[Ready], folder: &Path, registry: &Regi
         if is_run(&path) {
             let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
             match resumed(&path, true, &text, &trial.recipe.plan()) {
-                Ok(words) => said.extend(words.iter().map(|word| format!("trial {}: {word}", trial.name))),
+                Ok((words, _)) => {
+                    said.extend(words.iter().map(|word| format!("trial {}: {word}", trial.name)))
+                }
                 Err(error) => refused.push(format!("trial {}: {}", trial.name, error.what())),
             }
         }

@@ -115,8 +115,8 @@ impl<'a> Question<'a> {
             let quotient = matches!(node, Node::Quotient(..)) && node.literal().is_some();
             (quotient || node.any(&|part| matches!(part, Node::Root(..)))) && simple(node)
         };
+        let sorts = wants.contains(&Want::Sorting) && !wants.contains(&Want::AnyOrder);
         for node in golds.iter().map(|gold| &gold.said.node) {
-            let sorts = wants.contains(&Want::Sorting) && !wants.contains(&Want::AnyOrder);
             if let Some(numbers) = numbers(node) {
                 let lists = |asked: &Node| is_of(asked, &numbers);
                 wants.extend((sorts && self.nodes().iter().any(lists)).then_some(Want::Order));

@@ -88,12 +88,15 @@ const TOLD: usize = 16;
 /// All that `text` asks for.
 pub fn wants(text: &str) -> Vec<Want> {
     let lower = text.to_lowercase();
-    let of = |(sentence, text): (usize, &'_ str)| -> Vec<(usize, String)> {
-        let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
-        words.map(|word| (sentence, word.to_owned())).collect()
-    };
-    let placed: Vec<(usize, String)> = lower.split(['.', '?', '!', '\n']).enumerate().flat_map(of).collect();
-    let words: Vec<&str> = placed.iter().map(|(_, word)| word.as_str()).collect();
+    let sentences = lower.split(['.', '?', '!', '\n']).enumerate();
+    // Each word, and the sentence in which it stands.
+    let placed: Vec<(usize, &str)> = sentences
+        .flat_map(|(sentence, text)| {
+            let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+            words.map(move |word| (sentence, word))
+        })
+        .collect();
+    let words: Vec<&str> = placed.iter().map(|(_, word)| *word).collect();
     let mut found = Vec::new();
     for (at, word) in words.iter().enumerate() {
         let before = |count: usize, names: &[&str]| {

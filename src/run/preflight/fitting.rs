@@ -20,14 +20,18 @@ impl Looking<'_> {
             let own = stage.method.fits_model(&model.tokenizer, &model.shape);
             found.extend(under(&format!("loop.{}", stage.method.name()), own));
         }
-        let learned = self.rewards.iter().filter(|_| wants::scores(stage));
-        let measured = self.measures.iter().filter(|_| wants::asks_held_out(stage));
         let lacking = |rewards: &Rewards| under(rewards.section(), rewards.check_shape(&model.shape));
-        found.extend(learned.chain(measured).flat_map(lacking));
+        found.extend(self.asked_rewards().flat_map(lacking));
         self.refuse_all(&found);
     }
 
-    fn refuse_all(&mut self, found: &[Misfit]) {
+    /// Its rewards and measures, as far as the stage asks them.
+    pub(super) fn asked_rewards(&self) -> impl Iterator<Item = &Rewards> {
+        let learned = self.rewards.iter().filter(|_| wants::scores(self.stage));
+        learned.chain(self.measures.iter().filter(|_| wants::asks_held_out(self.stage)))
+    }
+
+    pub(super) fn refuse_all(&mut self, found: &[Misfit]) {
         found.iter().for_each(|misfit| self.refuse_as(&misfit.key, &misfit.sentence(), None));
     }
 

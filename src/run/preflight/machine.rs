@@ -15,7 +15,6 @@ use crate::reward::Rewards;
 use crate::run::beside::{Beside, asked, beside};
 use crate::run::footprint::trained;
 use crate::run::room::too_large;
-use crate::run::wants;
 use crate::section::{Misfit, under};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,13 +22,9 @@ use std::path::{Path, PathBuf};
 impl Looking<'_> {
     /// What the rewards and the measures lack of the machine.
     pub(super) fn look_at_machine(&mut self) {
-        let learned = self.rewards.as_ref().filter(|_| wants::scores(self.stage));
-        let measured = self.measures.as_ref().filter(|_| wants::asks_held_out(self.stage));
         let lacking = |rewards: &Rewards| under(rewards.section(), rewards.check_machine());
-        let found: Vec<Misfit> = learned.into_iter().chain(measured).flat_map(lacking).collect();
-        for misfit in found {
-            self.refuse_as(&misfit.key, &misfit.sentence(), None);
-        }
+        let found: Vec<Misfit> = self.asked_rewards().flat_map(lacking).collect();
+        self.refuse_all(&found);
     }
 
     /// The devices that are named for the models of its rewards.

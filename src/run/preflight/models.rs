@@ -8,7 +8,6 @@ use crate::error::{Error, Result};
 use crate::model::Config;
 use crate::policy::PolicyConfig;
 use crate::recipe::{Recipe, Stage};
-use crate::run::wants;
 use crate::section::under;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,10 +139,8 @@ impl Looking<'_> {
 
     /// The models that its rewards and measures ask beside the policy.
     pub(super) fn look_at_asked_models(&mut self, models: &Models) {
-        let learned = self.rewards.as_ref().filter(|_| wants::scores(self.stage));
-        let measured = self.measures.as_ref().filter(|_| wants::asks_held_out(self.stage));
         let (mut wrong, mut elsewhere) = (Vec::new(), BTreeSet::new());
-        for rewards in learned.into_iter().chain(measured) {
+        for rewards in self.asked_rewards() {
             let misfits = rewards.check_models(|name, scores| match models.folders.at(name) {
                 Sought::Refused(error) => Some(error.what()),
                 Sought::Known(_) if scores => models.folders.scores(name).err().map(|error| error.what()),
@@ -155,9 +152,7 @@ impl Looking<'_> {
             });
             wrong.extend(under(rewards.section(), misfits));
         }
-        for misfit in wrong {
-            self.refuse_as(&misfit.key, &misfit.sentence(), None);
-        }
+        self.refuse_all(&wrong);
         for name in elsewhere {
             self.note(&format!(
                 "not looked at: the model \"{name}\", which a reward or measure asks; there is no such folder, and the hub's model of that name is \
