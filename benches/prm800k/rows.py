@@ -1,6 +1,7 @@
 """Writes the rows of recipes/prm800k.toml's figures into the folder given last: the step-labelled sets `prm800k_prmbench`
 and `mr_gsm8k_wrong` of the folder given first, each with right and wrong solutions in equal parts of what is learned.
 MR-GSM8K's snapshot has wrong solutions alone; the reference solution of the same problem stands in for a right one.
+train.jsonl is learned; prmbench.jsonl and mr_gsm8k.jsonl are held out, test.jsonl is both of them.
 Standard library only. Run: python rows.py DATA OUT
 """
 
@@ -50,5 +51,7 @@ def balanced(rows, count):
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     written("train.jsonl", balanced(prmbench("train"), 320) + balanced(mr_gsm8k("train"), 160))
-    written("prmbench.jsonl", balanced(prmbench("test"), 200))
-    written("mr_gsm8k.jsonl", balanced(mr_gsm8k("test"), 140))
+    prmbench, mr_gsm8k = balanced(prmbench("test"), 200), balanced(mr_gsm8k("test"), 140)
+    written("prmbench.jsonl", prmbench)
+    written("mr_gsm8k.jsonl", mr_gsm8k)
+    written("test.jsonl", prmbench + mr_gsm8k)
