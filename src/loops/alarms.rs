@@ -173,7 +173,7 @@ impl Alarms {
             "entropy",
             begun && signs.mean_nll < 0.1 * mean_nll,
             format!(
-                "the policy's entropy has fallen to {:.3} nats a token, from {mean_nll:.3}: it explores no more",
+                "the policy's entropy has fallen to {:.3} nats a token, from {mean_nll:.3}: it hardly explores any more",
                 signs.mean_nll
             ),
         );
@@ -189,7 +189,7 @@ impl Alarms {
                 "largest",
                 *share > 0.995,
                 format!(
-                    "[reward.{name}] has {:.1} % of the variance of the sum: the other rewards have no say",
+                    "[reward.{name}] has {:.1} % of the variance of the total reward: the other rewards have almost no influence",
                     100.0 * share
                 ),
             );

@@ -153,7 +153,7 @@ impl Session {
         }
         if let Some(files) = &self.files {
             files.show.print(&format!(
-                "{}: the questions were asked of these weights after step {} of {}, and are not asked again",
+                "{}: these weights were already evaluated after step {} of {}; that result is used",
                 opened.name, done.step, record.stage
             ));
         }

@@ -293,9 +293,7 @@ fn what_was_just_evaluated_is_not_evaluated_again() {
     let program = Program::new(&SUMS.recipe(&stages()));
     let said = program.train(&[]).success();
     assert!(
-        said.contains(
-            "rl: the questions were asked of these weights after step 3 of warmup, and are not asked again"
-        ),
+        said.contains("rl: these weights were already evaluated after step 3 of warmup; that result is used"),
         "{said}"
     );
     let verdicts = |file: &str| fs::read(program.out().join("evaluations").join(file)).unwrap();
