@@ -1,6 +1,6 @@
 //! Where the answer stands in a text, form by form.
 
-use super::meant::{is_judgement, is_meant};
+use super::meant::{goes_on, is_judgement, is_meant};
 use super::{AnswerForm, Pattern, number, stated, steps};
 use regex::Regex;
 use std::ops::Range;
@@ -208,8 +208,7 @@ fn displayed(text: &str, marker: usize, start: usize) -> Option<AnswerSpan> {
     let closed = (end + close.len()).min(text.len());
     let mut whole = steps::sentence_end(text, closed);
     let next = text[whole..].trim_start();
-    let word = next.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
-    if matches!(word, "or" | "and" | "Or" | "And") {
+    if goes_on(next) {
         whole = steps::sentence_end(text, text.len() - next.len());
     }
     let more = text[closed..whole].trim_matches(|c: char| c.is_whitespace() || ".*".contains(c));

@@ -1,9 +1,38 @@
 //! Which choice, letter or truth value an answer names; naming two names none.
 
-use super::letters::{LEADS, REASONS, before_reasons, lettered, place};
+use super::letters::{before_reasons, joined, lettered, place, text_end, texts_of};
 use super::tokens::{Kind, Token, tokens};
 use super::{Alone, plain, roles, trimmed};
 
+/// Words before a choice's letter that say nothing of it.
+pub const LEADS: [&str; 24] = [
+    "option",
+    "options",
+    "choice",
+    "choices",
+    "answer",
+    "answers",
+    "letter",
+    "the",
+    "is",
+    "are",
+    "correct",
+    "right",
+    "final",
+    "best",
+    "that",
+    "therefore",
+    "thus",
+    "hence",
+    "so",
+    "it's",
+    "it",
+    "statement",
+    "definitely",
+    "clearly",
+];
+/// Words after which reasons follow.
+pub const REASONS: [&str; 5] = ["because", "since", "as", "due", "for"];
 /// The choice that an answer names. A letter alone that is another choice's text names neither: of O, A, B and AB, `B` is the second and the third.
 pub fn answered(text: &str, choices: &[String]) -> Option<usize> {
     let own = plain(text);
@@ -104,6 +133,62 @@ pub fn choices(text: &str, count: usize) -> Option<Vec<usize>> {
     }
     let twice = (1..found.len()).any(|at| found[..at].contains(&found[at]));
     (found.len() > 1 && !twice).then_some(found)
+}
+
+/// Several choices that `text` names by their texts, letters before them or not: `A) red and C) blue`, `red, blue`. Nothing else may stand there.
+pub fn spelled(text: &str, choices: &[String]) -> Option<Vec<usize>> {
+    let all = tokens(text);
+    let mut found = Vec::new();
+    let texts = texts_of(choices);
+    let mut rest = &joined(&all)[..];
+    let mut apart = true;
+    while let Some(first) = rest.first() {
+        let joins = match &first.kind {
+            Kind::Op(op) => ",;&.⏎".contains(*op),
+            Kind::Word(word) => word.eq_ignore_ascii_case("and") || word.eq_ignore_ascii_case("both"),
+            _ => false,
+        };
+        if joins {
+            (rest, apart) = (&rest[1..], true);
+            continue;
+        }
+        let longest = |rest: &[Token]| {
+            let ends = texts.iter().enumerate().filter_map(|(at, text)| Some((text_end(rest, text)?, at)));
+            let most = ends.clone().map(|(end, _)| end).max()?;
+            let mut longest = ends.filter(|(end, _)| *end == most);
+            longest.next().filter(|_| longest.next().is_none())
+        };
+        let marked = marked(rest, choices.len());
+        let letter = marked.filter(|(_, end)| *end > 1 || longest(rest).is_none());
+        let (index, end) = match (letter, longest(rest)) {
+            (Some((index, end)), _) => match longest(&rest[end..]) {
+                None => (index, end),
+                Some((behind, own)) if own == index => (index, end + behind),
+                Some(_) => return None,
+            },
+            (None, Some((end, index))) => (index, end),
+            (None, None) => return None,
+        };
+        if !apart || found.contains(&index) {
+            return None;
+        }
+        found.push(index);
+        (rest, apart) = (&rest[end..], false);
+    }
+    (found.len() > 1).then_some(found)
+}
+
+/// The letter with which `rest` begins, `A`, `(A)`, `A)`, `A.` or `A:`, and where what marks it ends.
+fn marked(rest: &[Token], count: usize) -> Option<(usize, usize)> {
+    let open = usize::from(rest.first()?.is('('));
+    let (Kind::Letter(letter) | Kind::Word(letter)) = &rest.get(open)?.kind else { return None };
+    let closed = rest.get(open + 1).is_some_and(|next| match next.kind {
+        Kind::Op(')') => true,
+        Kind::Op('.' | ':') => open == 0,
+        _ => false,
+    });
+    let index = place(letter, count).filter(|_| closed || open == 0)?;
+    Some((index, open + 1 + usize::from(closed)))
 }
 
 /// The letter that is all of a gold answer, bare or in brackets.

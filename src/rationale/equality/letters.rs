@@ -1,38 +1,9 @@
 //! Which choice an answer names by its letter, with the choice's text, a reason or praise behind it, and none beside.
 
-use super::choice::bare;
+use super::choice::{LEADS, REASONS, bare};
 use super::roles;
 use super::tokens::{Kind, Token, tokens};
 
-/// Words before a choice's letter that say nothing of it.
-pub const LEADS: [&str; 24] = [
-    "option",
-    "options",
-    "choice",
-    "choices",
-    "answer",
-    "answers",
-    "letter",
-    "the",
-    "is",
-    "are",
-    "correct",
-    "right",
-    "final",
-    "best",
-    "that",
-    "therefore",
-    "thus",
-    "hence",
-    "so",
-    "it's",
-    "it",
-    "statement",
-    "definitely",
-    "clearly",
-];
-/// Words after which reasons follow.
-pub const REASONS: [&str; 5] = ["because", "since", "as", "due", "for"];
 /// What somebody says to have done for an answer: "C: I computed it".
 const DONE: [&str; 8] =
     ["computed", "calculated", "checked", "verified", "derived", "counted", "solved", "worked"];
@@ -121,7 +92,7 @@ pub fn lettered(found: &[Token], count: usize, choices: &[String]) -> Option<usi
         None => {}
     }
     let own_end = if all.is_empty() { 0 } else { own_end(rest, &all, index)? };
-    let behind = without_denied(&rest[own_end..], &own)?;
+    let behind = without_denied(&rest[own_end..], &own, index)?;
     let rest = &rest[..own_end + behind.len()];
     let says = texts(rest);
     if behind.is_empty() {
@@ -200,12 +171,12 @@ fn behind_text(found: &[Token], count: usize, choices: &[String]) -> Option<usiz
 }
 
 /// The choices without their letters.
-fn texts_of(choices: &[String]) -> Vec<Vec<Token>> {
+pub fn texts_of(choices: &[String]) -> Vec<Vec<Token>> {
     choices.iter().enumerate().map(|(at, choice)| joined(&tokens(bare(choice, at)))).collect()
 }
 
 /// With letters that touch as one word: Fe is Fe, in `\text{…}` and outside.
-fn joined(found: &[Token]) -> Vec<Token> {
+pub fn joined(found: &[Token]) -> Vec<Token> {
     let mut joined: Vec<Token> = Vec::new();
     for token in found {
         let letter = matches!(&token.kind, Kind::Letter(letter) if letter.chars().count() == 1);
@@ -255,18 +226,7 @@ fn spells(rest: &[Token], choices: &[Vec<Token>], index: usize) -> Option<bool> 
 /// Where the text of the choice at `index` ends, with which `rest` begins: 0 where it begins with none. `None` where another choice's text is all that
 /// stands before a break.
 fn own_end(rest: &[Token], choices: &[Vec<Token>], index: usize) -> Option<usize> {
-    let end = |choice: &Vec<Token>| {
-        let mut end = 0;
-        for want in texts(choice) {
-            let said = rest[end..].iter().position(|token| !texts(std::slice::from_ref(token)).is_empty())?;
-            if texts(&rest[end + said..=end + said]) != [want] {
-                return None;
-            }
-            end += said + 1;
-        }
-        let brackets = rest[end..].iter().take_while(|token| matches!(token.kind, Kind::Op(')' | ']' | '⦄')));
-        (end > 0).then_some(end + brackets.count())
-    };
+    let end = |choice: &Vec<Token>| text_end(rest, choice);
     let Some(longest) = choices.iter().filter_map(end).max() else { return Some(0) };
     let breaks = rest.get(longest).is_none_or(|next| match &next.kind {
         Kind::Op(op) => ",;.:—-!(".contains(*op),
@@ -279,6 +239,20 @@ fn own_end(rest: &[Token], choices: &[Vec<Token>], index: usize) -> Option<usize
     }
 }
 
+/// Where the text of a choice ends, with which `rest` begins.
+pub fn text_end(rest: &[Token], choice: &[Token]) -> Option<usize> {
+    let mut end = 0;
+    for want in texts(choice) {
+        let said = rest[end..].iter().position(|token| !texts(std::slice::from_ref(token)).is_empty())?;
+        if texts(&rest[end + said..=end + said]) != [want] {
+            return None;
+        }
+        end += said + 1;
+    }
+    let brackets = rest[end..].iter().take_while(|token| matches!(token.kind, Kind::Op(')' | ']' | '⦄')));
+    (end > 0).then_some(end + brackets.count())
+}
+
 /// Without punctuation at the end.
 fn without_ends(mut found: &[Token]) -> &[Token] {
     while let [before @ .., last] = found
@@ -289,8 +263,8 @@ fn without_ends(mut found: &[Token]) -> &[Token] {
     found
 }
 
-/// Without what is said not to be it: "(B), not (A)". `None` where the letter itself or its `own` text is denied.
-fn without_denied<'a>(rest: &'a [Token], own: &[String]) -> Option<&'a [Token]> {
+/// Without what is said not to be it: "(B), not (A)". `None` where the letter itself, of `index`, or its `own` text is denied.
+fn without_denied<'a>(rest: &'a [Token], own: &[String], index: usize) -> Option<&'a [Token]> {
     let reason = before_reasons(rest).len();
     let says = |at: usize, word: &str| rest.get(at).and_then(Token::word).is_some_and(|said| said == word);
     let denies = |at: &usize| {
@@ -298,9 +272,19 @@ fn without_denied<'a>(rest: &'a [Token], own: &[String]) -> Option<&'a [Token]> 
             || (says(*at, "rather") && says(at + 1, "than"))
             || (says(*at, "instead") && says(at + 1, "of"))
     };
+    // "Not (A)", whatever the texts begin with.
+    let letter = |at: usize| {
+        let bracket = usize::from(rest.get(at + 1).is_some_and(|next| next.is('(')));
+        let (Kind::Letter(letter) | Kind::Word(letter)) = &rest.get(at + 1 + bracket)?.kind else {
+            return None;
+        };
+        let behind = rest.get(at + 2 + bracket).is_none_or(|next| matches!(next.kind, Kind::Op(_)));
+        place(letter, 26).filter(|_| behind && letter.bytes().all(|byte| byte.is_ascii_uppercase()))
+    };
     match (0..reason).find(denies) {
         None => Some(rest),
-        Some(0) if own.first().is_some_and(|first| first == "not") => None,
+        Some(at) if letter(at) == Some(index) => None,
+        Some(0) if own.first().is_some_and(|first| first == "not") && letter(0).is_none() => None,
         Some(at)
             if !own.is_empty() && {
                 let denied = texts(&rest[at + 1..]);

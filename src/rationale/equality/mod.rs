@@ -21,6 +21,7 @@ mod functions;
 mod heads;
 mod infix;
 mod letters;
+mod optional;
 mod parser;
 mod prose;
 mod reader;
@@ -39,9 +40,10 @@ mod wants;
 mod words;
 
 pub use choice::{answered, choice};
-pub use roles::denies;
+pub use roles::{denies, spoils};
 
 use super::number::Number;
+use choice::spelled;
 use copied::Question;
 use expression::Node;
 use prose::Said;
@@ -170,7 +172,7 @@ impl<'a> Equality<'a> {
 
     /// The choices that a text names; their order is nothing unless it is asked for.
     fn several(&self, text: &str) -> Option<Vec<usize>> {
-        let mut found = choice::choices(text, self.choices.len())?;
+        let mut found = choice::choices(text, self.choices.len()).or_else(|| spelled(text, self.choices))?;
         if !self.question.as_ref().is_some_and(Question::orders) {
             found.sort_unstable();
         }

@@ -1,5 +1,7 @@
 //! What a question asks for by its words: an order, a form.
 
+use super::optional::FORMS;
+
 /// What a question asks for by its words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
@@ -85,84 +87,43 @@ const TELLS: [&str; 16] = [
 ];
 const TOLD: usize = 16;
 
+/// What words ask for that are all of it, where one of these stands behind them, if any are named.
+const NAMES: [(&str, &[&str], Want); 12] = [
+    ("value", &[], Want::Value),
+    ("lowest", &["terms", "form"], Want::Simplest),
+    ("squarefree", &[], Want::Simplest),
+    ("radical", &[], Want::Simplest),
+    ("scientific", &[], Want::Scientific),
+    ("notation", &[], Want::Scientific),
+    ("standard", &["form"], Want::Scientific),
+    ("power", &["of"], Want::Power),
+    ("powers", &["of"], Want::Power),
+    ("prime", &[], Want::Primes),
+    ("primes", &[], Want::Primes),
+    ("mixed", &["number", "fraction", "numeral"], Want::Mixed),
+];
+
+/// The same of words by their beginnings.
+const BEGINNINGS: [(&str, Want); 4] = [
+    ("simpl", Want::Simplest),
+    ("reduc", Want::Simplest),
+    ("rationali", Want::Simplest),
+    ("factor", Want::Factors),
+];
+
 /// All that `text` asks for.
 pub fn wants(text: &str) -> Vec<Want> {
     let lower = text.to_lowercase();
-    let sentences = lower.split(['.', '?', '!', '\n']).enumerate();
-    // Each word, and the sentence in which it stands.
-    let placed: Vec<(usize, &str)> = sentences
-        .flat_map(|(sentence, text)| {
-            let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
-            words.map(move |word| (sentence, word))
-        })
-        .collect();
-    let words: Vec<&str> = placed.iter().map(|(_, word)| *word).collect();
+    let words = Words::of(&lower);
+    let alternatives = words.alternatives();
     let mut found = Vec::new();
-    for (at, word) in words.iter().enumerate() {
-        let before = |count: usize, names: &[&str]| {
-            words[at.saturating_sub(count)..at].iter().any(|word| names.contains(word))
-        };
-        let next = words.get(at + 1).copied().unwrap_or_default();
-        let noun = |at: usize| at > 0 && matches!(words[at - 1], "a" | "the" | "this" | "each");
-        let is_told = |at: usize| {
-            let told = |before: usize| TELLS.contains(&words[before]) && !noun(before);
-            (at.saturating_sub(TOLD)..at).any(|before| placed[before].0 == placed[at].0 && told(before))
-        };
-        // "As a common fraction", but not "such as 1/2 or a decimal", nor "as a fraction or a decimal".
-        let lead = (at.saturating_sub(4)..at).rev().find(|at| matches!(words[*at], "as" | "into" | "or"));
-        let named = lead.is_some_and(|lead| words[lead] != "or" && (lead == 0 || words[lead - 1] != "such"));
-        let form = next != "or"
-            && (named
-                || matches!(next, "form" | "notation")
-                || (before(2, &["to"]) && before(1, &["a", "an"])));
-        let want = match *word {
-            "fraction" | "fractions" if form => Some(Want::Fraction),
-            "decimal" | "decimals" if form => Some(Want::Decimal),
-            "percent" | "percentage" if form => Some(Want::Percent),
-            "fraction" if equal(next) || words.get(at + 2).is_some_and(|word| equal(word)) => {
-                Some(Want::Fraction)
-            }
-            "mixed" if words.get(at + 2) == Some(&"or") || before(1, &["or"]) => None,
-            "mixed" if form || matches!(next, "number" | "fraction" | "numeral") => Some(Want::Mixed),
-            "many" if before(1, &["how"]) => Some(Want::Value),
-            "value" => Some(Want::Value),
-            "lowest" if matches!(next, "terms" | "form") => Some(Want::Simplest),
-            "scientific" | "notation" => Some(Want::Scientific),
-            "standard" if next == "form" => Some(Want::Scientific),
-            "power" | "powers" if next == "of" => Some(Want::Power),
-            "squarefree" | "radical" => Some(Want::Simplest),
-            "prime" | "primes" => Some(Want::Primes),
-            "form" if before(3, &["in"]) => Some(Want::Form),
-            "product" if form => Some(Want::Form),
-            "sort" if next == "of" => None,
-            "ascending" | "descending" => Some(if is_told(at) { Want::Order } else { Want::Sorting }),
-            "order" if before(3, &["in"]) && !matches!(next, "to" | "for" | "that" | "in") => {
-                let grows = |word: &str| word.ends_with("ing") || word.ends_with("al");
-                let grown = next == "of" || (at > 0 && grows(words[at - 1]));
-                let named = before(1, &["reverse"]) || (grown && is_told(at));
-                Some(match before(3, &["any", "no", "whatever", "some"]) {
-                    true => Want::AnyOrder,
-                    false if named => Want::Order,
-                    false => Want::Sorting,
-                })
-            }
-            "to" if at > 0 && most(words[at - 1]) && most(next) => {
-                Some(if is_told(at) { Want::Order } else { Want::Sorting })
-            }
-            word if ["simpl", "reduc", "rationali"].iter().any(|start| word.starts_with(start)) => {
-                Some(Want::Simplest)
-            }
-            word if word.starts_with("factor") && !word.starts_with("factorial") => Some(Want::Factors),
-            word if SORTS.iter().any(|start| word.starts_with(start)) => Some(Want::Sorting),
-            _ => None,
-        };
-        // "Write your final answer in a box" is said to every question.
-        let of_answers = || words[at + 1..].iter().take(4).any(|word| ANSWERS.contains(word));
-        let writes = ["write", "rewrite", "express"].iter().any(|verb| word.starts_with(verb));
-        let asks = ASKS.iter().any(|ask| word.starts_with(ask)) && !(writes && of_answers());
-        let shown = want
-            .is_some_and(|want| !matches!(want, Want::Value | Want::AnyOrder | Want::Sorting | Want::Power));
-        for want in want.into_iter().chain((asks || shown).then_some(Want::Form)) {
+    for at in 0..words.all.len() {
+        let order = words.order(at);
+        let form = words.form(at).filter(|_| !alternatives.contains(&at) && !words.is_optional(at));
+        let asks = words.asks(at) && !words.is_optional(at);
+        let shown =
+            order == Some(Want::Order) || form.is_some_and(|want| !matches!(want, Want::Value | Want::Power));
+        for want in order.or(form).into_iter().chain((asks || shown).then_some(Want::Form)) {
             if !found.contains(&want) {
                 found.push(want);
             }
@@ -173,6 +134,118 @@ pub fn wants(text: &str) -> Vec<Want> {
         found.push(Want::Scientific);
     }
     found
+}
+
+/// The words of a question, each with the sentence in which it stands.
+pub struct Words<'a> {
+    pub all: Vec<(usize, &'a str)>,
+}
+
+impl<'a> Words<'a> {
+    fn of(lower: &'a str) -> Self {
+        let sentences = lower.split(['.', '?', '!', '\n']).enumerate();
+        let all = sentences.flat_map(|(sentence, text)| {
+            let words = text.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+            words.map(move |word| (sentence, word))
+        });
+        Self { all: all.collect() }
+    }
+
+    /// The word at `at`; none beyond the ends.
+    pub fn word(&self, at: usize) -> &'a str {
+        self.all.get(at).map_or("", |(_, word)| word)
+    }
+
+    /// The word before it.
+    pub fn last(&self, at: usize) -> &'a str {
+        at.checked_sub(1).map_or("", |at| self.word(at))
+    }
+
+    /// The places of up to `count` words before it, in its sentence, from the nearest on.
+    pub fn back(&self, at: usize, count: usize) -> impl Iterator<Item = usize> + '_ {
+        let own = self.all[at].0;
+        (at.saturating_sub(count)..at).rev().take_while(move |before| self.all[*before].0 == own)
+    }
+
+    /// Whether one of `names` is among the `count` words before it.
+    fn before(&self, at: usize, count: usize, names: &[&str]) -> bool {
+        (at.saturating_sub(count)..at).any(|at| names.contains(&self.word(at)))
+    }
+
+    /// Whether a form is named here as what to write: "as a common fraction", but not "such as 1/2".
+    pub fn is_named(&self, at: usize) -> bool {
+        let lead = (at.saturating_sub(4)..at).rev().find(|at| matches!(self.word(*at), "as" | "into" | "or"));
+        lead.is_some_and(|lead| self.word(lead) != "or" && self.last(lead) != "such")
+            || matches!(self.word(at + 1), "form" | "notation")
+            || (self.before(at, 2, &["to"]) && self.before(at, 1, &["a", "an"]))
+            || NAMES.iter().any(|(word, next, want)| {
+                matches!(want, Want::Mixed | Want::Scientific)
+                    && *word == self.word(at)
+                    && (next.is_empty() || next.contains(&self.word(at + 1)))
+            })
+    }
+
+    /// The form that a word asks for, or a value in whatever form.
+    fn form(&self, at: usize) -> Option<Want> {
+        let (word, next) = (self.word(at), self.word(at + 1));
+        let form = FORMS.iter().find(|(form, want)| *form == word && want.is_some());
+        let equal = |word: &str| word.starts_with("equal") || word == "equivalent";
+        if let Some((_, want)) = form.filter(|_| self.is_named(at)) {
+            return *want;
+        }
+        let named = |(name, behind, _): &&(&str, &[&str], Want)| {
+            *name == word && (behind.is_empty() || behind.contains(&next))
+        };
+        match word {
+            "fraction" if equal(next) || equal(self.word(at + 2)) => Some(Want::Fraction),
+            "many" if self.last(at) == "how" => Some(Want::Value),
+            "form" if self.before(at, 3, &["in"]) => Some(Want::Form),
+            _ => NAMES.iter().find(named).map(|(_, _, want)| *want).or_else(|| {
+                let begins = |(start, _): &&(&str, Want)| word.starts_with(start);
+                BEGINNINGS
+                    .iter()
+                    .find(begins)
+                    .filter(|_| !word.starts_with("factorial"))
+                    .map(|(_, want)| *want)
+            }),
+        }
+    }
+
+    /// The order that a word asks for.
+    fn order(&self, at: usize) -> Option<Want> {
+        let (last, next) = (self.last(at), self.word(at + 1));
+        let told = || if self.is_told(at) { Want::Order } else { Want::Sorting };
+        match self.word(at) {
+            "sort" if next == "of" => None,
+            "ascending" | "descending" => Some(told()),
+            "order" if self.before(at, 3, &["in"]) && !matches!(next, "to" | "for" | "that" | "in") => {
+                let grown = next == "of" || last.ends_with("ing") || last.ends_with("al");
+                Some(match self.before(at, 3, &["any", "no", "whatever", "some"]) {
+                    true => Want::AnyOrder,
+                    false if last == "reverse" || (grown && self.is_told(at)) => Want::Order,
+                    false => Want::Sorting,
+                })
+            }
+            "to" if most(last) && most(next) => Some(told()),
+            // "Lowest terms" are no order.
+            "lowest" if matches!(next, "terms" | "form") => None,
+            word => SORTS.iter().any(|start| word.starts_with(start)).then_some(Want::Sorting),
+        }
+    }
+
+    /// Whether a word before it in its sentence tells to list.
+    fn is_told(&self, at: usize) -> bool {
+        let noun = |at: usize| matches!(self.last(at), "a" | "the" | "this" | "each");
+        self.back(at, TOLD).any(|before| TELLS.contains(&self.word(before)) && !noun(before))
+    }
+
+    /// Whether a word asks for some form; "write your final answer in a box" is said to every question.
+    fn asks(&self, at: usize) -> bool {
+        let word = self.word(at);
+        let writes = ["write", "rewrite", "express"].iter().any(|verb| word.starts_with(verb));
+        ASKS.iter().any(|ask| word.starts_with(ask))
+            && !(writes && (1..=4).any(|ahead| ANSWERS.contains(&self.word(at + ahead))))
+    }
 }
 
 /// What stands behind worked examples, each of which asks for its own.
@@ -189,10 +262,6 @@ pub fn behind_examples(text: &str) -> &str {
         }
     }
     &text[start..]
-}
-
-fn equal(word: &str) -> bool {
-    word.starts_with("equal") || word == "equivalent"
 }
 
 /// "smallest", "most".
