@@ -135,8 +135,13 @@ pub fn choices(text: &str, count: usize) -> Option<Vec<usize>> {
     (found.len() > 1 && !twice).then_some(found)
 }
 
+/// Several choices that `text` names, by their letters or their texts, in its order.
+pub fn several(text: &str, of: &[String]) -> Option<Vec<usize>> {
+    choices(text, of.len()).or_else(|| spelled(text, of))
+}
+
 /// Several choices that `text` names by their texts, letters before them or not: `A) red and C) blue`, `red, blue`. Nothing else may stand there.
-pub fn spelled(text: &str, choices: &[String]) -> Option<Vec<usize>> {
+fn spelled(text: &str, choices: &[String]) -> Option<Vec<usize>> {
     let all = tokens(text);
     let mut found = Vec::new();
     let texts = texts_of(choices);

@@ -40,7 +40,7 @@ pub enum Node {
     PlusMinus(Box<Node>),
     /// Digits in a base that is named.
     Based(String, Box<Node>),
-    /// Several, between brackets: `(` tuple or open interval, `[`, `⦃` set, `∪` union, `:` ratio, `,` bare.
+    /// Several, between brackets: `(` tuple or open interval, `[`, `⦃` set, `∪` union, `∖` difference, `:` ratio, `,` bare.
     List(char, Vec<Node>, char),
     /// What a variable is, among several that are named: x = 2, y = 3.
     Named(String, Box<Node>),
@@ -80,6 +80,8 @@ pub mod work {
     pub const BELOW: u32 = 4096;
     /// The first of the functions.
     pub const FUNCTION: u32 = 8192;
+    /// A factor of -1.
+    pub const SIGN: u32 = 1 << 31;
 }
 
 impl Node {
@@ -172,11 +174,17 @@ impl Node {
                         _ => false,
                     };
                     let reduce = if parts.iter().any(cancels) { work::REDUCE } else { 0 };
-                    numbers | reduce | if sums > 0 { work::BRACKETS | factors } else { 0 }
+                    let negative = Node::Negative(Box::new(Node::Number(Number::from(1))));
+                    let sign = if parts.contains(&negative) { work::SIGN } else { 0 };
+                    numbers | reduce | sign | if sums > 0 { work::BRACKETS | factors } else { 0 }
                 }
                 Node::Power(base, _) if sum(base) && self.idle() => work::BRACKETS,
                 Node::Power(base, _) if sum(base) => work::BRACKETS | work::FACTORS,
-                Node::Power(..) if self.literal().is_some() => 0,
+                Node::Power(base, exponent)
+                    if self.literal().is_some() || base.is_ten() && exponent.is_large() =>
+                {
+                    0
+                }
                 Node::Power(base, exponent) if base.rational() && exponent.rational() => {
                     work::POWER | if matches!(**base, Node::Power(..)) { work::NESTED } else { 0 }
                 }
@@ -238,9 +246,7 @@ impl Node {
         let is = |node: &Node, number: i128| *node == Node::Number(Number::from(number));
         match self {
             Node::Sum(parts) => parts.iter().any(|part| is(part.unsigned(), 0)),
-            Node::Product(parts) => {
-                parts.iter().any(|part| is(part.unsigned(), 1) || matches!(part, Node::Percent(_)))
-            }
+            Node::Product(parts) => parts.iter().any(|part| is(part, 1) || matches!(part, Node::Percent(_))),
             Node::Power(_, exponent) => is(exponent, 0) || is(exponent, 1),
             _ => false,
         }
@@ -248,6 +254,11 @@ impl Node {
 
     fn is_ten(&self) -> bool {
         *self == Node::Number(Number::from(10))
+    }
+
+    /// Whether it is a whole number above 1.
+    fn is_large(&self) -> bool {
+        self.literal().is_some_and(|number| number.whole() && number.numerator() > 1)
     }
 
     /// What terms of a sum have in common that can be added: all but their numbers. `None` of sums.

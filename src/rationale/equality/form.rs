@@ -2,7 +2,7 @@
 //! is what was asked, not what was to be made of it, however it is written.
 
 use super::Side;
-use super::expression::Node;
+use super::expression::{Node, work};
 use super::tokens::Kind;
 use super::value;
 use super::wants::Want;
@@ -19,6 +19,7 @@ pub fn keeps(wants: &[Want], gold: &Side, own: &Side) -> bool {
         !asks(Want::Order) || in_order(node, answer),
         !lowest || !simple(node) || (simple(answer) && reduced(&own.tokens)),
         !(lowest && fraction && share),
+        !asks(Want::Simplest) || answer.work() & !node.work() & work::SIGN == 0,
         !((asks(Want::Fraction) || asks(Want::Mixed)) && fraction && is_decimal(own)),
         !(asks(Want::Mixed) && is_mixed(&gold.tokens)) || is_mixed(&own.tokens) || !has_digits(&own.tokens),
         !(asks(Want::Decimal) && matches!(node, Node::Number(_)))

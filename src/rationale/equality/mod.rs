@@ -6,6 +6,7 @@
 mod atoms;
 mod before;
 mod behind;
+mod big;
 mod canonical;
 mod choice;
 mod classes;
@@ -26,6 +27,7 @@ mod parser;
 mod prose;
 mod reader;
 mod reading;
+mod reals;
 mod relation;
 mod roles;
 mod sentence;
@@ -43,7 +45,6 @@ pub use choice::{answered, choice};
 pub use roles::{denies, spoils};
 
 use super::number::Number;
-use choice::spelled;
 use copied::Question;
 use expression::Node;
 use prose::Said;
@@ -172,7 +173,7 @@ impl<'a> Equality<'a> {
 
     /// The choices that a text names; their order is nothing unless it is asked for.
     fn several(&self, text: &str) -> Option<Vec<usize>> {
-        let mut found = choice::choices(text, self.choices.len()).or_else(|| spelled(text, self.choices))?;
+        let mut found = choice::several(text, self.choices)?;
         if !self.question.as_ref().is_some_and(Question::orders) {
             found.sort_unstable();
         }

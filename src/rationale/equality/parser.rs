@@ -2,7 +2,7 @@
 
 use super::expression::Node;
 use super::tokens::{Kind, Token};
-use crate::rationale::number;
+use crate::rationale::number::{self, Number};
 
 /// How deep brackets may stand in each other; deeper text is no answer.
 const DEPTH: usize = 40;
@@ -86,11 +86,17 @@ impl Parser<'_> {
     }
 
     fn union(&mut self) -> Option<Node> {
-        let mut parts = vec![self.ratio()?];
+        let mut parts = vec![self.difference()?];
         while self.take('∪') {
-            parts.push(self.ratio()?);
+            parts.push(self.difference()?);
         }
         Some(if parts.len() == 1 { parts.remove(0) } else { Node::List('∪', parts, '∪') })
+    }
+
+    /// One set without another.
+    fn difference(&mut self) -> Option<Node> {
+        let all = self.ratio()?;
+        Some(if self.take('∖') { Node::List('∖', vec![all, self.ratio()?], '∖') } else { all })
     }
 
     fn ratio(&mut self) -> Option<Node> {
@@ -128,17 +134,8 @@ impl Parser<'_> {
         loop {
             if self.take('*') {
                 let factor = self.signed_power()?;
-                // a × 10^n is one number.
-                let scaled = match (factors.last(), &factor) {
-                    (Some(Node::Number(left)), Node::Power(base, _))
-                        if **base == Node::Number(number::Number::from(10)) =>
-                    {
-                        factor.literal().and_then(|power| left.times(power)).filter(|_| factors.len() == 1)
-                    }
-                    _ => None,
-                };
-                match scaled {
-                    Some(number) => factors[0] = Node::Number(number),
+                match scaled(&factors, &factor) {
+                    Some(number) => factors[0] = number,
                     None => factors.push(factor),
                 }
             } else if self.take('/') {
@@ -288,6 +285,21 @@ impl Parser<'_> {
             Node::List(',', items, ',')
         })
     }
+}
+
+/// a × 10^n as one number, with all its digits where it is too long to compute with.
+fn scaled(factors: &[Node], factor: &Node) -> Option<Node> {
+    let ([Node::Number(left)], Node::Power(base, exponent)) = (factors, factor) else { return None };
+    if **base != Node::Number(Number::from(10)) {
+        return None;
+    }
+    if let Some(number) = factor.literal().and_then(|power| left.times(power)) {
+        return Some(Node::Number(number));
+    }
+    let power = exponent.literal().filter(|power| power.whole() && power.numerator() > 1)?.numerator();
+    let places = (0..=12).find(|places| 10_i128.pow(*places) % left.denominator() == 0)?;
+    let digits = left.times(Number::from(10_i128.pow(places)))?.numerator();
+    Some(Node::Long(format!("{digits}e{}", power.checked_sub(places.into())?)))
 }
 
 pub fn product(mut factors: Vec<Node>) -> Node {

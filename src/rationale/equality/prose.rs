@@ -3,6 +3,7 @@
 use super::expression::Node;
 use super::parser::parse;
 use super::reader::is_value;
+use super::reals::all_but;
 use super::relation::settled;
 use super::tokens::{Kind, Token};
 use super::units::Unit;
@@ -25,7 +26,7 @@ pub struct Said {
 
 /// What `tokens` say, where they say one thing. `letters` are units where they may be: `5 m` is 5.
 pub fn said(tokens: &[Token], letters: bool) -> Option<Said> {
-    if let Some(node) = heads::phrase(tokens) {
+    if let Some(node) = heads::phrase(tokens).or_else(|| all_but(tokens)) {
         return Some(Said { node, unit: None, label: None, noun: None, name: false });
     }
     let tokens = numbers_by_name(tokens);

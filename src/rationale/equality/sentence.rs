@@ -91,7 +91,8 @@ pub fn plain(tokens: &[Token], letters: bool) -> Option<Plain> {
         if joins && found.iter().any(is_value) && reader.value_follows(at) {
             let either = reader.word(at).as_deref() == Some("or");
             let bounds = |token: &Token| matches!(token.kind, Kind::Op('<' | '>' | '≤' | '≥'));
-            if either && tokens.iter().any(bounds) && !tokens.iter().any(|token| token.is(',')) {
+            let denied = tokens.iter().filter(|token| token.is('≠')).count() > 1;
+            if either && (denied || tokens.iter().any(bounds)) && !tokens.iter().any(|token| token.is(',')) {
                 found.push(Token::new(Kind::Op('∨')));
                 items.push(vec![]);
             } else if !found.last().is_some_and(|last| last.is(',')) {

@@ -229,8 +229,11 @@ impl Lexer {
             self.spaced = true;
         } else if let Some((_, mark)) = MARKS.iter().find(|(known, _)| *known == name) {
             self.mark(*mark);
+        } else if name == "not" && self.peek(0) == '=' {
+            self.at += 1;
+            self.op('≠');
         } else if matches!(name.as_str(), "and" | "or" | "not") {
-            // "\not=" denies what follows.
+            // "\not\in" denies what follows.
             self.push(Kind::Word(name));
         } else if matches!(name.as_str(), "mu" | "Omega") && self.measure(&name, end) {
             // A unit, or its prefix.

@@ -1,8 +1,10 @@
 //! Whether two [`Node`]s have one value: exactly where both are rational, else at sample points, to eleven digits.
 
+use super::big::whole;
 use super::complex::Complex;
 use super::expression::{Node, work};
 use super::functions::{call, power, real_root, sound_sum};
+use super::reals;
 use super::relation::flipped;
 use crate::rationale::number::Number;
 
@@ -12,6 +14,9 @@ use crate::rationale::number::Number;
 /// not leave to be done is not left to be done by an answer: `3 \cdot 4` is no answer to "what is 3 · 4?". What cannot be computed
 /// (sums of parts that differ by nine digits, cancellation) equals what is written alike only.
 pub fn equal(gold: &Node, answer: &Node) -> bool {
+    if let Some(same) = reals::same(gold, answer) {
+        return same;
+    }
     match (gold, answer) {
         (Node::Percent(gold), Node::Percent(answer)) => equal(gold, answer),
         // 50 % is written as 50 and as 0.5.
@@ -115,7 +120,9 @@ fn chains(golds: &[Node], relations: &[char], answers: &[Node], own: &[char]) ->
         let difference = |left: &Node, right: &Node| {
             Node::Sum(vec![left.clone(), Node::Negative(Box::new(right.clone()))])
         };
-        let work = |left: &Node, right: &Node| (left.work() | right.work()) & !(work::SUM | work::DIVISION);
+        // Terms change sides, so a sign may be a factor: 3x + (-1)y = 1.
+        let free = work::SUM | work::DIVISION | work::SIGN;
+        let work = |left: &Node, right: &Node| (left.work() | right.work()) & !free;
         let (gold, own) = (work(left, right), work(own_left, own_right));
         let (gold_all, all) = (difference(left, right), difference(own_left, own_right));
         return own & !gold == 0
@@ -156,6 +163,9 @@ fn scalars(gold: &Node, answer: &Node) -> bool {
     }
     if gold == answer {
         return true;
+    }
+    if let (Some(gold), Some(answer)) = (whole(gold), whole(answer)) {
+        return gold == answer;
     }
     if long_decimal(answer) && !long_decimal(gold) {
         return false;
@@ -362,6 +372,12 @@ fn places(number: Number) -> Option<i32> {
     (0..=12)
         .find(|places| 10_i128.pow(*places) % number.denominator() == 0)
         .and_then(|places| i32::try_from(places).ok())
+}
+
+/// The number that it comes to, where it has no variable and is real.
+pub fn real(node: &Node) -> Option<f64> {
+    let value = compute(node, 0).filter(|_| node.scalar() && !node.varies())?.complex();
+    (value.1 == 0.0).then_some(value.0)
 }
 
 /// Whether both come to one number when they are worked out.
