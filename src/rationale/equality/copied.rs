@@ -5,12 +5,10 @@ use super::canonical::canonical;
 use super::expression::{Node, work};
 use super::form::{is_mixed, is_scientific, keeps, simple};
 use super::parser::parse;
-use super::reader::Reader;
 use super::tokens::{Kind, Token, unbounded};
-use super::units::Unit;
 use super::wants::{Want, behind_examples, wants};
-use super::{Read, Reading, Side, agree, value, words};
-use crate::rationale::number::{self, Number};
+use super::{Read, Reading, Said, Side, agree, value, words};
+use crate::rationale::number::Number;
 use std::sync::OnceLock;
 
 /// Bytes of a question that are looked into, from its end.
@@ -56,7 +54,8 @@ impl<'a> Question<'a> {
         self.wants.get_or_init(|| wants(self.text))
     }
 
-    fn tokens(&self) -> &[Token] {
+    /// Its tokens, "percent" as its sign.
+    pub fn tokens(&self) -> &[Token] {
         self.tokens.get_or_init(|| unbounded(self.text).into_iter().map(share).collect())
     }
 
@@ -69,7 +68,10 @@ impl<'a> Question<'a> {
         else {
             return false;
         };
-        if own_tokens == gold_tokens || self.text.is_empty() {
+        // "$5" is written as 5 is.
+        let measured = |said: &[Said]| said.iter().any(|said| said.unit.is_some());
+        let alike = own_tokens == gold_tokens && measured(said) == measured(golds);
+        if alike || self.text.is_empty() {
             return false;
         }
         let golds: Vec<Side> =
@@ -126,35 +128,6 @@ impl<'a> Question<'a> {
             }
         }
         wants
-    }
-
-    /// Whether the answer is in the unit that is asked for, where one is.
-    fn measures(&self, gold: &Side, own: &Side) -> bool {
-        let (Some(unit), Some(other)) = (&gold.said.unit, &own.said.unit) else { return true };
-        unit == other || !self.converts(gold.said.node.literal(), unit)
-    }
-
-    /// Whether a question names the unit as what is asked for, or has the same amount in another one.
-    fn converts(&self, amount: Option<Number>, unit: &Unit) -> bool {
-        let tokens = self.tokens();
-        let reader = Reader { tokens, letters: true };
-        (0..tokens.len()).any(|at| {
-            let word = reader.word(at).unwrap_or_default();
-            let asks = matches!(&word[..], "in" | "to" | "into" | "many" | "much");
-            let named = || reader.unit(at + 1).map(|(unit, _)| unit);
-            let said = match &tokens[at].kind {
-                Kind::Number(text) => number::parse(text),
-                _ => words::number(&word).map(|number| Number::from(i128::from(number))),
-            };
-            let money =
-                || at.checked_sub(1).and_then(|at| reader.word(at)).and_then(|sign| Unit::named(&sign));
-            let other = || named().or_else(|| money().filter(Unit::is_money));
-            let same = |said: Number| {
-                let other = other().filter(|other| other != unit)?;
-                Some(said.times(other.over(unit)?)? == amount?)
-            };
-            asks && named().as_ref() == Some(unit) || said.and_then(same) == Some(true)
-        })
     }
 
     /// Whether a form is asked for, in words or by a gold answer that no count and no value is written as.

@@ -22,6 +22,7 @@ mod functions;
 mod heads;
 mod infix;
 mod letters;
+mod measures;
 mod optional;
 mod parser;
 mod prose;
@@ -301,71 +302,13 @@ mod tests {
 
     #[test]
     fn whatever_is_said_is_the_same_as_itself_and_never_panics() {
-        let pieces = [
-            "7",
-            "8",
-            ".",
-            ",",
-            "1,234",
-            " ",
-            "x",
-            "。",
-            "．",
-            "A",
-            "(",
-            ")",
-            "{",
-            "}",
-            "\\{",
-            "\\frac",
-            "\\sqrt",
-            "[",
-            "]",
-            "^",
-            "_",
-            "!",
-            "%",
-            "°",
-            "\\text{",
-            "or",
-            "not",
-            "and",
-            "half",
-            "million",
-            "=",
-            "<",
-            "±",
-            "-",
-            "–",
-            "—",
-            "*",
-            "**",
-            "/",
-            "\\begin{pmatrix}",
-            "&",
-            "\\\\",
-            "\\end{pmatrix}",
-            "½",
-            "²",
-            "é",
-            "五",
-            "π",
-            "\\log",
-            "|",
-            "∞",
-            "∪",
-            ":",
-            ";",
-            "cm",
-            "$",
-            "'",
-            "e5",
-            "e",
-            "\\left",
-            "<b>",
-            "1.234.567",
-            "\u{200b}",
-        ];
+        let mut pieces: Vec<&str> =
+            r"7 8 . , 1,234 x 。 ． A ( ) { } \{ \frac \sqrt [ ] ^ _ ! % ° \text{ or not and half million
+            = < ± - – — * ** / \begin{pmatrix} & \\ \end{pmatrix} ½ ² é 五 π \log | ∞ ∪ : ; cm $ ' e5
+            e \left <b> 1.234.567"
+                .split_whitespace()
+                .collect();
+        pieces.extend([" ", "\u{200b}"]);
         let mut state = 7_u64;
         let mut next = |below: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

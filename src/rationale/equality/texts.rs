@@ -71,7 +71,7 @@ fn as_prose(found: Vec<Token>) -> Vec<Token> {
     joined
 }
 
-/// Without "it is" and an article before other words: "It is a cat" says "cat".
+/// Without "it is", "the answer is" and an article before other words: "It is a cat" says "cat".
 fn without_lead(mut found: Vec<Token>) -> Vec<Token> {
     let word = |found: &[Token], at: usize| match found.get(at).map(|token| &token.kind) {
         Some(Kind::Word(word) | Kind::Letter(word)) => word.to_lowercase(),
@@ -83,9 +83,11 @@ fn without_lead(mut found: Vec<Token>) -> Vec<Token> {
     if !words(&found) {
         return found;
     }
+    let named = usize::from(matches!(&word(&found, 1)[..], "final" | "correct" | "right" | "best"));
     let copula = match (&word(&found, 0)[..], &word(&found, 1)[..]) {
         ("it", "is" | "was") => 2,
         ("it's", _) => 1,
+        ("the", _) if word(&found, named + 1) == "answer" && word(&found, named + 2) == "is" => named + 3,
         _ => 0,
     };
     let article = usize::from(matches!(&word(&found, copula)[..], "a" | "an" | "the"));
