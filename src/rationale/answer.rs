@@ -1,6 +1,7 @@
 //! Where the answer stands in a text, form by form.
 
-use super::meant::{goes_on, is_judgement, is_meant};
+use super::display::displayed;
+use super::meant::{is_judgement, is_meant};
 use super::{AnswerForm, Pattern, number, stated, steps};
 use regex::Regex;
 use std::ops::Range;
@@ -191,32 +192,6 @@ fn bold_letter(text: &str, start: usize) -> Option<usize> {
     (numbered && text[..start].ends_with("**")).then(|| rest.find("**").map(|at| start + at + 2))?
 }
 
-/// What stands between `$$` and `$$`, `\[` and `\]` or the fences of code that begin at `start`, where they are not closed on their first line. What
-/// goes on behind them in their last line is part of it; what nothing closes reaches to the end.
-fn displayed(text: &str, marker: usize, start: usize) -> Option<AnswerSpan> {
-    let rest = &text[start..];
-    let pairs = [("$$", "$$"), ("\\[", "\\]"), ("\\(", "\\)"), ("```", "```"), ("$", "$")];
-    let (open, close) = pairs.into_iter().find(|(open, _)| rest.starts_with(open))?;
-    let (first, below) = rest[open.len()..].split_once('\n')?;
-    // A fence's line may name a language; dollars that something stands behind may be money.
-    let alone = if open == "```" { !first.contains(close) } else { first.trim().is_empty() };
-    let body = text.len() - below.len();
-    if !alone {
-        return None;
-    }
-    let end = below.find(close).map_or(text.len(), |at| body + at);
-    let closed = (end + close.len()).min(text.len());
-    let mut whole = steps::sentence_end(text, closed);
-    let next = text[whole..].trim_start();
-    if goes_on(next) {
-        whole = steps::sentence_end(text, text.len() - next.len());
-    }
-    let more = text[closed..whole].trim_matches(|c: char| c.is_whitespace() || ".*".contains(c));
-    let inside = tidy(text, if more.is_empty() { body..end } else { start..whole });
-    let answer = if inside.is_empty() { steps::trimmed(text, start..closed) } else { inside };
-    found(answer, marker..whole)
-}
-
 /// Whether a marker that is seldom one announces no value: "I hope my answers are helpful", "the final result is a whole number".
 fn aside(marker: &str, said: &str) -> bool {
     let marker = marker.to_lowercase();
@@ -281,12 +256,12 @@ fn by_pattern(pattern: &Pattern, text: &str) -> Option<AnswerSpan> {
     found(steps::trimmed(text, answer), marked)
 }
 
-fn found(answer: Range<usize>, marked: Range<usize>) -> Option<AnswerSpan> {
+pub(super) fn found(answer: Range<usize>, marked: Range<usize>) -> Option<AnswerSpan> {
     (!answer.is_empty()).then_some(AnswerSpan { answer, marked, weak: false })
 }
 
 /// The span without white space, emphasis, a closing period or comma, and a pair of `$` around it.
-fn tidy(text: &str, span: Range<usize>) -> Range<usize> {
+pub(super) fn tidy(text: &str, span: Range<usize>) -> Range<usize> {
     let mut span = steps::trimmed(text, span);
     loop {
         let piece = &text[span.clone()];

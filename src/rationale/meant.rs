@@ -1,7 +1,6 @@
 //! Whether "the answer is …" announces an answer: not another's, a denied or supposed one, or a part of one.
 
-use super::equality::{denies, spoils};
-use super::steps;
+use super::equality::denies;
 
 /// Bytes before a marker that are looked at; no clause is longer.
 const LONGEST: usize = 400;
@@ -226,15 +225,6 @@ pub fn is_judgement(answer: &str) -> bool {
     )
 }
 
-/// Whether a line behind displayed mathematics goes on with it and changes what it says: "or 6", "only if y = 2", "is wrong", "million".
-pub fn goes_on(rest: &str) -> bool {
-    let sentence = &rest[..steps::sentence_end(rest, 0)];
-    let mut words = sentence.split(|c: char| !(c.is_alphanumeric() || "'’".contains(c)));
-    let first = words.clone().next().unwrap_or_default();
-    matches!(first, "or" | "and" | "Or" | "And" | "when" | "plus" | "minus" | "times")
-        || (first.starts_with(char::is_lowercase) && words.any(spoils))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::answer::extract;
@@ -300,31 +290,6 @@ mod tests {
             "Total: 5 - the answer is 5",
         ] {
             assert_eq!(said(text), Some("5"), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_line_behind_displayed_mathematics_is_read_where_it_changes_it() {
-        for text in [
-            "or 6",
-            "And 6.",
-            "only if y = 2",
-            "unless it rains",
-            "but isn't",
-            "is wrong.",
-            "million",
-            "when x = 2",
-        ] {
-            assert!(super::goes_on(text), "{text}");
-        }
-        for text in [
-            "",
-            "This is wrong.",
-            "where C is a constant.",
-            "apples. It is not 6.",
-            "If you have questions, ask.",
-        ] {
-            assert!(!super::goes_on(text), "{text}");
         }
     }
 

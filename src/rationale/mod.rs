@@ -7,6 +7,7 @@ use std::ops::Range;
 
 pub mod answer;
 pub mod calc;
+mod display;
 pub mod equality;
 pub mod given;
 mod meant;

@@ -41,7 +41,7 @@ impl Big {
         while parts.last() == Some(&0) {
             parts.pop();
         }
-        (parts.len() <= LONGEST).then(|| Self { negative: negative && !parts.is_empty(), parts })
+        (parts.len() <= LONGEST).then_some(Self { negative: negative && !parts.is_empty(), parts })
     }
 
     fn of(number: Number) -> Self {

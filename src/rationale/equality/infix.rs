@@ -8,8 +8,28 @@ type Group = (Vec<Token>, Option<(usize, &'static str)>);
 /// Tokens with what stands in between put first, and ordinals' endings on the line.
 pub fn plain(found: Vec<Token>) -> Vec<Token> {
     let infix = |token: &Token| matches!(&token.kind, Kind::Command(name) if matches!(name.as_str(), "over" | "choose"));
+    let found = if found.iter().any(|token| token.is('&')) { unaligned(found) } else { found };
     let found = if found.iter().any(infix) { put_first(&found) } else { found };
     if found.iter().any(ordinal) { lowered(found) } else { found }
+}
+
+/// Without the places at which relations stand below each other, and the ends of lines before them: `x &= 2 + 3 \\\\ &= 5`. In matrices and cases they separate.
+fn unaligned(found: Vec<Token>) -> Vec<Token> {
+    if found.iter().any(|token| matches!(&token.kind, Kind::Command(name) if name.starts_with("begin "))) {
+        return found;
+    }
+    let relation = |token: Option<&Token>| matches!(token.map(|token| &token.kind), Some(Kind::Op(op)) if "=<>≤≥≈≡".contains(*op));
+    let mut kept: Vec<Token> = Vec::with_capacity(found.len());
+    for (at, token) in found.iter().enumerate() {
+        if token.is('&') && relation(found.get(at + 1)) {
+            if kept.last().is_some_and(|last| last.is('⏎')) {
+                kept.pop();
+            }
+        } else {
+            kept.push(token.clone());
+        }
+    }
+    kept
 }
 
 fn ordinal(token: &Token) -> bool {
@@ -91,6 +111,7 @@ mod tests {
             ("3 \\over 4", "\\frac{3}{4}"),
             ("18^{\\text{th}}", "18\\text{th}"),
             ("18^\\text{th}", "18\\text{th}"),
+            ("x &= 2 + 3 \\\\ &= 5", "x = 2 + 3 = 5"),
         ] {
             assert_eq!(kinds(a), kinds(b), "{a}");
         }

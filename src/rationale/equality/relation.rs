@@ -91,7 +91,7 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
     let (_, last) = settled(last)?;
     for part in parts.iter().rev() {
         match (part.literal(), last.literal()) {
-            (Some(a), Some(b)) if a != b => return None,
+            (Some(a), Some(b)) if a != b && !value::equal(part, &last) => return None,
             // "12 = 3 · 4" says 12.
             (Some(_), None) => return value::same_number(part, &last).then(|| (label, part.clone())),
             _ if part.scalar() && last.scalar() && value::contradict(part, &last) => return None,

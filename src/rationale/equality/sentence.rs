@@ -146,7 +146,10 @@ pub fn plain(tokens: &[Token], letters: bool) -> Option<Plain> {
 
 fn aside(word: &str) -> bool {
     !roles::spoils(word)
-        && (roles::harmless(word) || roles::trails(word, false) || Unit::named(word).is_some())
+        && (matches!(word, "see" | "above" | "below" | "shown")
+            || roles::harmless(word)
+            || roles::trails(word, false)
+            || Unit::named(word).is_some())
 }
 
 fn opens(token: &Token) -> bool {
