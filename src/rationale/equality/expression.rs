@@ -152,6 +152,7 @@ impl Node {
     pub fn work(&self) -> u32 {
         let below = self.parts().into_iter().fold(0, |all, part| all | part.work());
         let sum = |node: &Node| matches!(node, Node::Sum(_));
+        let is_one = |node: &Node| *node == Node::Number(Number::from(1));
         let raised = |node: &Node| sum(node) || matches!(node, Node::Power(base, _) if sum(base));
         below
             | if self.idle() { work::NESTED } else { 0 }
@@ -176,7 +177,10 @@ impl Node {
                     let reduce = if parts.iter().any(cancels) { work::REDUCE } else { 0 };
                     let negative = Node::Negative(Box::new(Node::Number(Number::from(1))));
                     let sign = if parts.contains(&negative) { work::SIGN } else { 0 };
-                    numbers | reduce | sign | if sums > 0 { work::BRACKETS | factors } else { 0 }
+                    // (x + 1)/2
+                    let part = |part: &Node| matches!(part, Node::Quotient(above, below) if is_one(above) && below.is_large());
+                    let divided = parts.len() == 2 && parts.iter().any(part) && parts.iter().any(sum);
+                    numbers | reduce | sign | if sums > 0 && !divided { work::BRACKETS | factors } else { 0 }
                 }
                 Node::Power(base, _) if sum(base) && self.idle() => work::BRACKETS,
                 Node::Power(base, _) if sum(base) => work::BRACKETS | work::FACTORS,

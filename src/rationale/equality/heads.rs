@@ -28,6 +28,74 @@ pub fn phrase(found: &[Token]) -> Option<Node> {
     }
 }
 
+/// What stands in a set's braces of its members: `x < 5` of `\{x : x < 5\}`.
+pub fn of_members(found: &[Token]) -> &[Token] {
+    let [open, x @ Token { kind: Kind::Letter(_), .. }, rest @ .., close] = found else { return found };
+    let real = |token: &Token| token.kind == Kind::Letter("ℝ".into());
+    let rest = match rest {
+        [of, all, rest @ ..] if of.is('∈') && real(all) => rest,
+        rest => rest,
+    };
+    let relation = |token: &Token| matches!(token.kind, Kind::Op('<' | '>' | '≤' | '≥' | '≠'));
+    match rest {
+        [bar, inside @ ..]
+            if (bar.is(':') || bar.is('|'))
+                && open.is('⦃')
+                && close.is('⦄')
+                && inside.iter().any(relation)
+                && inside.iter().any(|token| token.kind == x.kind) =>
+        {
+            inside
+        }
+        _ => found,
+    }
+}
+
+/// Without what is said of a letter before it that may be any: "where C is a constant", "for n \in \mathbb{Z}". Capitals are constants, small letters
+/// whole numbers.
+pub fn without_any(found: &[Token]) -> &[Token] {
+    let says = |token: &Token| match &token.kind {
+        Kind::Letter(text) | Kind::Word(text) | Kind::Command(text) => text.to_lowercase(),
+        _ => String::new(),
+    };
+    let of = |at: &usize| {
+        let is = found.get(at + 1).is_some_and(|next| next.is('∈') || says(next) == "is");
+        is && matches!(found[*at].kind, Kind::Letter(_))
+    };
+    let Some(at) = (1..found.len()).rev().find(of) else { return found };
+    let said: Vec<String> = found[at + 2..].iter().map(says).filter(|word| !word.is_empty()).collect();
+    let said: Vec<&str> = said.iter().map(String::as_str).collect();
+    let said = match &said[..] {
+        ["a" | "an" | "any" | "the" | "some", rest @ ..] => rest,
+        all => all,
+    };
+    let capital = says(&found[at]) != said_as(&found[at]);
+    let any = match said {
+        ["constant"] | ["arbitrary" | "real", "constant"] | ["constant", "of", "integration"] => capital,
+        ["integer"] | ["arbitrary", "integer"] => !capital,
+        ["z" | "ℤ"] => !capital && found[at + 1].is('∈'),
+        _ => false,
+    };
+    let mut before = &found[..at];
+    while let [rest @ .., last] = before
+        && (last.is(',')
+            || last.is('(')
+            || ["where", "for", "with", "any", "all", "some"].contains(&&says(last)[..]))
+    {
+        before = rest;
+    }
+    let named = before.iter().any(|token| token.kind == found[at].kind);
+    if any && named && before.len() < at { before } else { found }
+}
+
+/// A letter as it is written.
+fn said_as(token: &Token) -> &str {
+    match &token.kind {
+        Kind::Letter(text) => text,
+        _ => "",
+    }
+}
+
 /// Without a left side that names what the right side is: `\gcd(10, 15) =`, `|AB| =`, `[ABC] =`, `\frac{dy}{dx} =`, `\int 2x dx =`, `f^{-1}(x) =`; with the
 /// name where the right side is a number: `P(A|B) =`, `f'(2) =`, `\sin\theta =`.
 pub fn without(found: &[Token]) -> (&[Token], Option<String>) {
@@ -201,6 +269,43 @@ mod tests {
             "\\log x = 7",
         ] {
             assert_eq!(rest(text), tokens(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn members_of_a_set_and_letters_that_may_be_any_are_passed() {
+        for (text, rest) in
+            [("\\{x : x < 5\\}", "x < 5"), ("\\{x \\in \\mathbb{R} \\mid 2 < x \\le 5\\}", "2 < x \\le 5")]
+        {
+            assert!(
+                of_members(&tokens(text))
+                    .iter()
+                    .map(|token| &token.kind)
+                    .eq(tokens(rest).iter().map(|token| &token.kind)),
+                "{text}"
+            );
+        }
+        for text in ["\\{x, y\\}", "\\{x : 5\\}", "\\{x : y < 5\\}", "(x : x < 5)"] {
+            assert_eq!(of_members(&tokens(text)), tokens(text), "{text}");
+        }
+        for (text, rest) in [
+            ("x^2 + C, where C is a constant.", "x^2 + C"),
+            ("\\pi + n\\pi (n is an integer)", "\\pi + n\\pi"),
+            ("\\pi + n\\pi, n \\in \\mathbb{Z}", "\\pi + n\\pi"),
+            ("\\pi + n\\pi for all n \\in \\mathbb{Z}", "\\pi + n\\pi"),
+        ] {
+            assert_eq!(without_any(&tokens(text)), tokens(rest), "{text}");
+        }
+        for text in [
+            "x^2 + C, where C is a number",
+            "x^2, where C is a constant",
+            "n, where n is a constant",
+            "n \\in \\mathbb{N}",
+            "n is an integer",
+            "n, n is 5",
+            "n, n is not an integer",
+        ] {
+            assert_eq!(without_any(&tokens(text)), tokens(text), "{text}");
         }
     }
 

@@ -29,7 +29,7 @@ pub fn said(tokens: &[Token], letters: bool) -> Option<Said> {
     if let Some(node) = heads::phrase(tokens).or_else(|| all_but(tokens)) {
         return Some(Said { node, unit: None, label: None, noun: None, name: false });
     }
-    let tokens = numbers_by_name(tokens);
+    let tokens = numbers_by_name(heads::of_members(heads::without_any(tokens)));
     if let Some((node, unit)) = compound::amount(&tokens) {
         return Some(Said { node, unit: Some(unit), label: None, noun: None, name: false });
     }
