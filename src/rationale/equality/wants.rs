@@ -119,11 +119,14 @@ pub fn wants(text: &str) -> Vec<Want> {
     let mut found = Vec::new();
     for at in 0..words.all.len() {
         let order = words.order(at);
-        let form = words.form(at).filter(|_| !alternatives.contains(&at) && !words.is_optional(at));
-        let asks = words.asks(at) && !words.is_optional(at);
-        let shown =
-            order == Some(Want::Order) || form.is_some_and(|want| !matches!(want, Want::Value | Want::Power));
-        for want in order.or(form).into_iter().chain((asks || shown).then_some(Want::Form)) {
+        let optional = words.is_optional(at);
+        // Any of several is a form, too.
+        let any = alternatives.contains(&at);
+        let form = words.form(at).filter(|_| !any && !optional);
+        let shown = order == Some(Want::Order)
+            || form.is_some_and(|want| !matches!(want, Want::Value | Want::Power))
+            || ((any || words.asks(at)) && !optional);
+        for want in order.or(form).into_iter().chain(shown.then_some(Want::Form)) {
             if !found.contains(&want) {
                 found.push(want);
             }
