@@ -1,6 +1,6 @@
 //! Which choice, letter or truth value an answer names; naming two names none.
 
-use super::letters::{before_reasons, joined, lettered, place, text_end, texts_of};
+use super::letters::{before_reasons, joined, lettered, names_another, place, text_end, texts_of};
 use super::tokens::{Kind, Token, tokens};
 use super::{Alone, plain, roles, trimmed};
 
@@ -74,7 +74,12 @@ fn named(text: &str, own: String, choices: &[String]) -> Option<usize> {
         found.iter().any(|token| token.is('%') || token.word().is_some_and(|word| word == "percent"))
     };
     let of_hundred = percent(&found);
-    let alone = Alone::of(found, own.clone());
+    let named_too = |index: usize| {
+        let own = tokens(bare(&choices[index], index));
+        let has = |at: usize| own.iter().any(|token| token.kind == found[at].kind);
+        (0..found.len()).any(|at| names_another(&found, at, index, choices.len()) && !has(at))
+    };
+    let alone = Alone::of(found.clone(), own.clone());
     if alone.truth.is_some() && negated(text) {
         return None;
     }
@@ -86,7 +91,8 @@ fn named(text: &str, own: String, choices: &[String]) -> Option<usize> {
             || unordered(without_lead(&own)) == unordered(without_lead(&plain(choice)))
     });
     let index = named.next()?;
-    named.next().is_none().then_some(index)
+    // "A = 2" and "2 or A" name A, and 2 besides.
+    (named.next().is_none() && !named_too(index)).then_some(index)
 }
 
 /// The choice whose text is all of `text`; letter case tells apart only what nothing else does. The inner one is `None` where two fit.

@@ -1,12 +1,14 @@
 //! Which choice an answer names by its letter, with the choice's text, a reason or praise behind it, and none beside.
 
 use super::choice::{LEADS, REASONS, bare};
-use super::roles;
 use super::tokens::{Kind, Token, tokens};
+use super::{roles, words};
 
 /// What somebody says to have done for an answer: "C: I computed it".
 const DONE: [&str; 8] =
     ["computed", "calculated", "checked", "verified", "derived", "counted", "solved", "worked"];
+/// Words that follow a name and no article.
+const BEHIND_NAMES: [&str; 11] = ["in", "on", "at", "for", "of", "or", "and", "if", "with", "by", "to"];
 /// Words that commend a choice.
 const PRAISE: [&str; 22] = [
     "obviously",
@@ -66,6 +68,11 @@ pub fn lettered(found: &[Token], count: usize, choices: &[String]) -> Option<usi
     });
     let closed =
         opened && found.get(at + 1).is_some_and(|next| matches!(next.kind, Kind::Op(')' | ']' | '⦄' | '}')));
+    // "(a - b)2" is mathematics.
+    let small = matches!(&found[at].kind, Kind::Letter(letter) if letter.chars().all(char::is_lowercase));
+    if opened && small && !closed {
+        return behind_text(found, count, choices);
+    }
     at += 1;
     let rest = &found[at..];
     // A dash that touches what follows is its sign.
@@ -122,6 +129,11 @@ pub fn lettered(found: &[Token], count: usize, choices: &[String]) -> Option<usi
     }
     let clause = before_reasons(behind);
     let reasons = &behind[clause.len()..];
+    // "B for 9", where 9 is another's text.
+    let noun = reasons.first().and_then(Token::word).is_some_and(|word| matches!(&word[..], "for" | "as"));
+    if noun && spells(&reasons[1..], &all, index) == Some(false) {
+        return None;
+    }
     let against = reasons.iter().any(|token| token.word().is_some_and(|word| roles::spoils(&word)));
     if !against && (0..reasons.len()).any(|at| names_another(reasons, at, index, count)) {
         return None;
@@ -329,11 +341,15 @@ fn without_denied<'a>(rest: &'a [Token], own: &[String], index: usize) -> Option
 }
 
 /// Whether the token names another choice: a capital or a letter in brackets, an article aside.
-fn names_another(found: &[Token], at: usize, own: usize, count: usize) -> bool {
+pub fn names_another(found: &[Token], at: usize, own: usize, count: usize) -> bool {
     let (Kind::Letter(letter) | Kind::Word(letter)) = &found[at].kind else { return false };
     let bracketed = at > 0 && found[at - 1].is('(') && found.get(at + 1).is_some_and(|next| next.is(')'));
+    // No article stands there: "A in another case", "A or B", "A $5".
+    let apart = |word: &str| {
+        words::currency(&word.to_lowercase()) || BEHIND_NAMES.contains(&&word.to_lowercase()[..])
+    };
     let article = matches!(letter.as_str(), "a" | "A" | "I")
-        && matches!(found.get(at + 1).map(|next| &next.kind), Some(Kind::Word(next)) if !roles::copula(next));
+        && matches!(found.get(at + 1).map(|next| &next.kind), Some(Kind::Word(next)) if !(roles::copula(next) || apart(next)));
     let all = found.iter().all(|token| match &token.kind {
         Kind::Letter(_) | Kind::Op(_) => true,
         Kind::Word(word) => word.len() == 1 || matches!(word.as_str(), "and" | "or"),

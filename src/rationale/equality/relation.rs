@@ -84,8 +84,12 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
         };
     }
     // What is about equal is worth what it is of, unless that is a number itself.
-    if relations.last() == Some(&'≈') && parts[parts.len() - 2].literal().is_none() {
+    let about = parts[parts.len() - 2..].to_vec();
+    if relations.last() == Some(&'≈') && about[0].literal().is_none() {
         parts.pop();
+    }
+    if clash(&about[0], &about[1]) {
+        return None;
     }
     let last = parts.pop().expect("several");
     let (_, last) = settled(last)?;
@@ -94,11 +98,27 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
             (Some(a), Some(b)) if a != b && !value::equal(part, &last) => return None,
             // "12 = 3 · 4" says 12.
             (Some(_), None) => return value::same_number(part, &last).then(|| (label, part.clone())),
-            _ if part.scalar() && last.scalar() && value::contradict(part, &last) => return None,
+            _ if clash(part, &last) => return None,
             _ => {}
         }
     }
     Some((label, last))
+}
+
+/// Whether two sides of an equals sign cannot be one: numbers that are far apart, several values and a single one.
+fn clash(one: &Node, other: &Node) -> bool {
+    let several = |node: &Node| match node {
+        Node::List(open, items, _) => *open != ':' && items.len() > 1,
+        other => matches!(other, Node::Matrix(_)),
+    };
+    let places = |node: &Node| matches!(node, Node::List('(' | '[' | '⟨', ..));
+    match (one, other) {
+        (Node::List(_, items, _), Node::List(_, others, _)) if places(one) && places(other) => {
+            items.len() != others.len() || items.iter().zip(others).any(|(one, other)| clash(one, other))
+        }
+        _ if one.scalar() && other.scalar() => value::contradict(one, other),
+        _ => (several(one) && other.scalar()) || (several(other) && one.scalar()),
+    }
 }
 
 /// The value that all items are, each written otherwise than the first: "1/2, 0.5" says one value twice, "2, 2" two. "0.5, 50 %" is the number; "50, 50 %"
