@@ -90,6 +90,12 @@ pub fn plain(tokens: &[Token], letters: bool) -> Option<Plain> {
         let joins = matches!(reader.word(at).as_deref(), Some("and" | "or"));
         if joins && found.iter().any(is_value) && reader.value_follows(at) {
             let either = reader.word(at).as_deref() == Some("or");
+            // "x = 2 or y = 3" is neither both nor two values of one.
+            let next = tokens.get(at + 1..).and_then(named);
+            let last = found.windows(2).rev().find_map(named);
+            if either && matches!((last, next), (Some(last), Some(next)) if last != next) {
+                return None;
+            }
             let bounds = |token: &Token| matches!(token.kind, Kind::Op('<' | '>' | '≤' | '≥'));
             let denied = tokens.iter().filter(|token| token.is('≠')).count() > 1;
             if either && (denied || tokens.iter().any(bounds)) && !tokens.iter().any(|token| token.is(',')) {
@@ -142,6 +148,14 @@ pub fn plain(tokens: &[Token], letters: bool) -> Option<Plain> {
     }
     let named: Vec<&Vec<String>> = items.iter().filter(|item| !item.is_empty()).collect();
     (items.len() < 2 || named.windows(2).all(|pair| pair[0] == pair[1])).then_some(said)
+}
+
+/// The variable of which a value is said to begin with.
+fn named(tokens: &[Token]) -> Option<&Kind> {
+    match tokens {
+        [Token { kind: name @ Kind::Letter(_), .. }, equals, ..] if equals.is('=') => Some(name),
+        _ => None,
+    }
 }
 
 fn aside(word: &str) -> bool {
