@@ -78,7 +78,10 @@ fn without_lead(mut found: Vec<Token>) -> Vec<Token> {
         _ => String::new(),
     };
     let words = |found: &[Token]| {
-        found.iter().all(|token| matches!(token.kind, Kind::Word(_) | Kind::Letter(_) | Kind::Op('.')))
+        let colon =
+            |at: usize| found[at].is(':') && at > 0 && matches!(&word(found, at - 1)[..], "is" | "answer");
+        (0..found.len())
+            .all(|at| matches!(found[at].kind, Kind::Word(_) | Kind::Letter(_) | Kind::Op('.')) || colon(at))
     };
     if !words(&found) {
         return found;
@@ -87,7 +90,9 @@ fn without_lead(mut found: Vec<Token>) -> Vec<Token> {
     let copula = match (&word(&found, 0)[..], &word(&found, 1)[..]) {
         ("it", "is" | "was") => 2,
         ("it's", _) => 1,
-        ("the", _) if word(&found, named + 1) == "answer" && word(&found, named + 2) == "is" => named + 3,
+        ("the", _) if word(&found, named + 1) == "answer" && word(&found, named + 2) == "is" => {
+            named + 3 + usize::from(found.get(named + 3).is_some_and(|next| next.is(':')))
+        }
         _ => 0,
     };
     let article = usize::from(matches!(&word(&found, copula)[..], "a" | "an" | "the"));
