@@ -77,7 +77,18 @@ fn named(text: &str, own: String, choices: &[String]) -> Option<usize> {
     let named_too = |index: usize| {
         let own = tokens(bare(&choices[index], index));
         let has = |at: usize| own.iter().any(|token| token.kind == found[at].kind);
-        (0..found.len()).any(|at| names_another(&found, at, index, choices.len()) && !has(at))
+        // AB, \angle B and P(A) are of figures and events.
+        let of = |token: Option<&Token>| {
+            token
+                .is_some_and(|token| matches!(token.kind, Kind::Letter(_) | Kind::Command(_) | Kind::Op('_')))
+        };
+        let part = |at: usize| {
+            let before = at - usize::from(at > 0 && found[at - 1].is('('));
+            of(before.checked_sub(1).map(|at| &found[at]))
+                || of(found.get(at + 1).filter(|next| !next.spaced))
+        };
+        let named = |at: usize| names_another(&found, at, index, choices.len()) && !has(at) && !part(at);
+        (0..found.len()).any(named)
     };
     let alone = Alone::of(found.clone(), own.clone());
     if alone.truth.is_some() && negated(text) {
