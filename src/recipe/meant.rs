@@ -38,6 +38,10 @@ impl Meant {
     /// As a message says it of `typed`, before a list of what is known.
     pub fn shown(meant: Option<Self>, typed: &str) -> String {
         match meant {
+            // A path that is the name alone is a section's.
+            Some(Self::Like(name) | Self::Called(name)) if name == typed => {
+                format!("; `{typed}` is a section of its own, [{typed}];")
+            }
             Some(Self::Called(key)) => format!("; `{typed}` is `{key}` here;"),
             Some(Self::Absent(why)) => format!("; `{typed}` is not here: {why};"),
             Some(Self::Like(name)) => or_semicolon(did_you_mean(Some(&name))),
@@ -172,6 +176,12 @@ mod tests {
                 format!("{dpo}[optim]\noptim = \"adamw_bnb_8bit\"\n"),
                 vec![],
                 "[optim] unknown key `optim`; `optim` is `moments` here;",
+            ),
+            // No word is told to be itself.
+            (
+                dpo.replace("[policy]\n", "[policy]\nreward = \"answer\"\n"),
+                vec![],
+                "a.toml:4: [policy] unknown key `reward`; `reward` is a section of its own, [reward]; known: ",
             ),
             // The section that it stands in was not meant.
             (format!("{dpo}[log]\nlog = true\n"), vec![], "[log] unknown key `log`; known: "),
