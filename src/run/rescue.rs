@@ -3,7 +3,6 @@
 use super::session::Session;
 use super::stage::Opened;
 use super::stop;
-use crate::checkpoint::has_begun;
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::loops::{Alarms, Method};
@@ -60,16 +59,31 @@ impl Reached {
             0 if ledger.as_ref().is_ok_and(|ledger| ledger.stages.len() > 1) => {
                 format!("what was done before stage `{name}` is saved{next}")
             }
-            0 if ledger.is_ok() && has_begun(session.dir.path()) => {
-                format!("what was evaluated before stage `{name}` is saved{next}")
-            }
-            0 => return,
+            0 => match come_to(opened, session).filter(|_| ledger.is_ok()) {
+                Some(what) => format!("{what} is saved{next}"),
+                None => return,
+            },
             step => format!("stage `{name}` is saved after step {step} of {}{next}", opened.steps),
         };
         if let Some(files) = &session.files {
             files.finish();
         }
         say(&words);
+    }
+}
+
+/// What there is of a first stage before its first step: an evaluation, what a round of its method has sampled.
+fn come_to(opened: &Opened, session: &Session) -> Option<String> {
+    let own = (opened.name.as_str(), opened.round);
+    let evaluated =
+        session.evaluations().is_ok_and(|all| all.iter().any(|one| (one.stage.as_str(), one.round) == own));
+    let sampled = opened.worker.traces_of_round(1).metadata().is_ok_and(|file| file.len() > 0);
+    let name = own.0;
+    match (evaluated, sampled) {
+        (true, true) => Some(format!("what was evaluated before stage `{name}` and what it has sampled")),
+        (true, false) => Some(format!("what was evaluated before stage `{name}`")),
+        (false, true) => Some(format!("what stage `{name}` has sampled")),
+        (false, false) => None,
     }
 }
 

@@ -101,19 +101,46 @@ fn an_evaluation_before_a_later_stage_may_fail() {
     assert!(said.contains("error: reward: ") && !first.out().exists(), "{said}");
 }
 
+/// [`warmed_up`] without its first stage.
+fn without_warmup(rest: &str) -> String {
+    let alone = warmed_up("", [3, 4], rest).replace("model = \"@warmup\"", "");
+    let stage =
+        alone.find("[[stage]]\nname = \"warmup\"").unwrap()..alone.find("[[stage]]\nname = \"rl\"").unwrap();
+    alone.replace(&alone[stage], "")
+}
+
 /// What was evaluated before the first step is worth going on from.
 #[test]
 fn a_first_step_that_fails_behind_an_evaluation_says_how_to_go_on() {
     let judge =
         "[stage.reward.judge]\nkind = \"command\"\nweight = 0.0\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n";
-    let recipe = MODEL.recipe(&warmed_up("", [3, 4], &format!("{judge}{RL}[stage.eval]\n")));
-    let alone = recipe.replace("model = \"@warmup\"", "");
-    let stage =
-        alone.find("[[stage]]\nname = \"warmup\"").unwrap()..alone.find("[[stage]]\nname = \"rl\"").unwrap();
-    let program = Program::new(&alone.replace(&alone[stage], ""));
+    let program = Program::new(&MODEL.recipe(&without_warmup(&format!("{judge}{RL}[stage.eval]\n"))));
     let said = program.train(&["-q"]).code(1);
     assert!(said.contains("what was evaluated before stage `rl` is saved. Go on with:\n"), "{said}");
     assert!(program.train(&["-q", "--resume"]).code(1).contains("error: reward: "));
+}
+
+/// Where nothing was evaluated, what a first round has sampled is.
+#[test]
+fn a_first_round_that_fails_says_that_what_it_sampled_is_saved() {
+    let reward = "i=0; while read -r _; do i=$((i + 1)); [ $i -le 30 ] || exit 3; echo 0; done";
+    let rest = format!(
+        "[stage.reward.answer]\n[stage.reward.judge]\nkind = \"command\"\nweight = 0.0\ncommand = [\"sh\", \"-c\", {reward:?}]\n\
+         [stage.select]\ncorrect = true\n[stage.loop.star]\nchunk = 5\n"
+    );
+    for (evaluation, words) in [
+        ("", "what stage `rl` has sampled is saved. Go on with:\n"),
+        (
+            "[stage.eval]\n",
+            "what was evaluated before stage `rl` and what it has sampled is saved. Go on with:\n",
+        ),
+    ] {
+        let program = Program::new(&MODEL.recipe(&without_warmup(&format!("{rest}{evaluation}"))));
+        let said = program.train(&["-q"]).code(1);
+        assert!(said.contains(words), "{said}");
+        // Four of each question of the first chunk; the second one's failed.
+        assert_eq!(program.traces("rl-round-1").len(), 20);
+    }
 }
 
 #[test]
