@@ -5,6 +5,7 @@ use super::row::some;
 use super::tokenizer::Reply;
 use super::{Example, Feedback, Message, Prompt, THINKING, Tokenizer};
 use crate::error::{Error, Result};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -175,8 +176,11 @@ pub fn thinking_once(tokenizer: &Tokenizer, example: &Example) -> Result<Option<
 /// Rows that are written with a key and without it, to see whether the chat template reads it.
 const TRIED: usize = 20;
 
-/// Keys of turns that neither this program nor the chat template reads, a sentence each.
-pub fn unread<'a>(rows: impl IntoIterator<Item = &'a Example>, tokenizer: &Tokenizer) -> Vec<String> {
+/// Keys that are named where several are read by nothing.
+const NAMED: usize = 4;
+
+/// Keys of turns that neither this program nor the chat template reads, in a sentence; those that most rows have are named.
+pub fn unread<'a>(rows: impl IntoIterator<Item = &'a Example>, tokenizer: &Tokenizer) -> Option<String> {
     let (mut count, mut found) = (0, BTreeMap::<(&str, &str), Vec<&Example>>::new());
     for row in rows.into_iter().filter(|_| tokenizer.has_chat()) {
         count += 1;
@@ -186,20 +190,37 @@ pub fn unread<'a>(rows: impl IntoIterator<Item = &'a Example>, tokenizer: &Token
         }
     }
     found.retain(|key, rows| !rows.iter().take(TRIED).any(|row| is_written(tokenizer, row, *key)));
-    let told = |((role, name), rows): ((&str, &str), Vec<&Example>)| {
-        let hint = match role {
-            "assistant" => format!("; what a turn thinks is read as `{}`", REASONING[0]),
-            _ if is_assistants(name) => "; it says something of the assistant's turns alone".to_string(),
-            _ => String::new(),
-        };
-        format!(
-            "`{name}` of the {role}'s turns is read by nothing, not by the model's chat template either, and {} of {count} rows have it: \
-             {}{hint}",
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_by_key(|(_, rows)| Reverse(rows.len()));
+    let of = |(role, name): (&str, &str)| format!("`{name}` of the {role}'s turns");
+    let told = match &found[..] {
+        [] => return None,
+        [(key, rows)] => format!(
+            "{} is read by nothing, not by the model's chat template either, and {} of {count} rows have it: {}",
+            of(*key),
             rows.len(),
-            some(&rows)
-        )
+            some(rows)
+        ),
+        several => {
+            let each = |(key, rows): &((&str, &str), Vec<&Example>)| {
+                format!("{} ({} of {count} rows: {})", of(*key), rows.len(), some(rows))
+            };
+            let named: Vec<String> = several.iter().take(NAMED).map(each).collect();
+            let more = several.len() - named.len();
+            format!(
+                "{} keys of turns are read by nothing, not by the model's chat template either: {}{}",
+                several.len(),
+                named.join(", "),
+                if more > 0 { format!(" and {more} more") } else { String::new() }
+            )
+        }
     };
-    found.into_iter().map(told).collect()
+    let thinks = found.iter().any(|((role, _), _)| *role == "assistant");
+    let thinks = thinks.then(|| format!("; what a turn thinks is read as `{}`", REASONING[0]));
+    let others = found.iter().map(|(key, _)| *key).filter(|(role, _)| *role != "assistant");
+    let alone: BTreeSet<&str> = others.map(|(_, name)| name).filter(|name| is_assistants(name)).collect();
+    let alone = alone.iter().map(|name| format!("; `{name}` says something of the assistant's turns alone"));
+    Some(told + &thinks.into_iter().chain(alone).collect::<String>())
 }
 
 /// A row's turns, with the one that is its completion.

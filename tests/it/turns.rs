@@ -216,15 +216,35 @@ fn keys_that_nothing_reads_are_named() {
         {"role": "assistant", "content": "5", "reasoning_content": "hm", "weight": 1, "mood": "calm", "content_type": "a"},
     ]);
     let one = row(&turns(said), false);
-    let told = unread([&one, &one], &tokenizer);
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told[0].starts_with("`content_type` of the assistant's turns is read by nothing"), "{told:?}");
-    assert!(
-        told[1].starts_with("`mood` of the assistant's turns")
-            && told[1].contains("2 of 2 rows have it: x, x; what a turn thinks is read as"),
-        "{told:?}"
+    assert_eq!(
+        unread([&one, &one], &tokenizer).unwrap(),
+        "3 keys of turns are read by nothing, not by the model's chat template either: `content_type` of the assistant's turns (2 of 2 \
+         rows: x, x), `mood` of the assistant's turns (2 of 2 rows: x, x), `mood` of the user's turns (2 of 2 rows: x, x); what a turn \
+         thinks is read as `reasoning_content`"
     );
-    assert!(told[2].starts_with("`mood` of the user's turns") && told[2].ends_with(": x, x"), "{told:?}");
+    // One alone, and of many those that most rows have.
+    let calm =
+        json!([{"role": "user", "content": "2+3?", "mood": "calm"}, {"role": "assistant", "content": "5"}]);
+    let calm = row(&turns(calm), false);
+    assert_eq!(
+        unread([&calm, &one], &tokenizer).unwrap().split(" (").next(),
+        Some(
+            "3 keys of turns are read by nothing, not by the model's chat template either: `mood` of the user's turns"
+        )
+    );
+    assert_eq!(
+        unread([&calm], &tokenizer).unwrap(),
+        "`mood` of the user's turns is read by nothing, not by the model's chat template either, and 1 of 1 rows have it: x"
+    );
+    let many = json!([
+        {"role": "user", "content": "2+3?", "a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "f": 1},
+        {"role": "assistant", "content": "5"},
+    ]);
+    let told = unread([&row(&turns(many), false)], &tokenizer).unwrap();
+    assert!(
+        told.starts_with("6 keys") && told.ends_with("`d` of the user's turns (1 of 1 rows: x) and 2 more"),
+        "{told}"
+    );
     // What the template writes of the assistant's turns alone is lost in others; what says nothing is no loss.
     let call = json!([{"type": "function", "function": {"name": "add", "arguments": {}}}]);
     let said = json!([
@@ -232,14 +252,21 @@ fn keys_that_nothing_reads_are_named() {
         {"role": "user", "content": "2+3?", "tool_calls": call, "reasoning_content": "hm", "annotations": []},
         {"role": "assistant", "content": "", "tool_calls": call, "refusal": ""},
     ]);
-    let told = unread([&row(&turns(said), false)], &tokenizer);
-    let keys: Vec<&str> = told.iter().map(|told| told.split(" is read by").next().unwrap()).collect();
-    let expected = [
+    let told = unread([&row(&turns(said), false)], &tokenizer).unwrap();
+    let keys = [
         "`name` of the system's turns",
         "`weight` of the system's turns",
         "`reasoning_content` of the user's turns",
         "`tool_calls` of the user's turns",
     ];
-    assert_eq!(keys, expected);
-    assert!(told[3].ends_with("x; it says something of the assistant's turns alone"), "{told:?}");
+    let keys = keys.map(|key| format!("{key} (1 of 1 rows: x)")).join(", ");
+    let alone = ["reasoning_content", "tool_calls", "weight"]
+        .map(|name| format!("; `{name}` says something of the assistant's turns alone"));
+    assert_eq!(
+        told,
+        format!(
+            "4 keys of turns are read by nothing, not by the model's chat template either: {keys}{}",
+            alone.concat()
+        )
+    );
 }

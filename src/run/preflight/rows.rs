@@ -291,7 +291,8 @@ impl Looking<'_> {
         (split, whole): (Split, bool),
         tokenizer: &Tokenizer,
     ) {
-        unread(rows.examples.iter().map(|row| &**row), tokenizer).iter().for_each(|told| self.note(told));
+        let told = unread(rows.examples.iter().map(|row| &**row), tokenizer);
+        told.iter().for_each(|told| self.note(told));
         if !tokenizer.has_chat() {
             return;
         }
