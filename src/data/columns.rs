@@ -4,6 +4,7 @@
 use super::beside::{system, unseen};
 use super::choices;
 use super::conversation::{Roles, messages, up_to_learned};
+use super::json;
 use super::preference::{self, Preference};
 use super::replies::{opens, say_something, split, take_turns};
 use super::row::Row;
@@ -148,7 +149,7 @@ pub fn read(row: &Row, roles: &Roles) -> Read<Columns> {
             _ => {}
         }
     }
-    one_form(row, &columns)?;
+    in_conversation(row, &mut columns);
     if let (None, None, Some(text)) =
         (&columns.prompt, &columns.question, not_blank("text", text(row, "text")?)?)
     {
@@ -196,18 +197,17 @@ fn prompt(row: &Row, roles: &Roles) -> Read<Option<Prompt>> {
     }
 }
 
-/// A text as the prompt of messages would stand in front of them as it is, outside of the conversation.
-fn one_form(row: &Row, columns: &Columns) -> Read<()> {
-    let turns = match &columns.preference {
-        Some(preference) => preference.turns.is_some().then_some("`chosen` and `rejected` are messages"),
-        None => columns.reply.is_some().then_some("its `completion` is a message"),
+/// A prompt that is a text beside a reply that is a message is what the user says: as it stands it would be before the conversation, not in it.
+fn in_conversation(row: &Row, columns: &mut Columns) {
+    let replied = match &columns.preference {
+        Some(preference) => preference.turns.is_some(),
+        None => columns.reply.is_some(),
     };
-    match (&columns.prompt, turns) {
-        (Some(Prompt::Text(_)), Some(turns)) if !row.is_traced() => Err(format!(
-            "its `prompt` is a text, and {turns}; write both as messages or both as texts, or ask the prompt as a question: \
-             data.columns.question = \"prompt\""
-        )),
-        _ => Ok(()),
+    if let Some(Prompt::Text(text)) = &columns.prompt
+        && replied
+        && !row.is_traced()
+    {
+        columns.prompt = Some(Prompt::Chat(vec![Message::new("user", text)]));
     }
 }
 
@@ -238,11 +238,14 @@ fn variables(row: &Row) -> Read<Map<String, Value>> {
     let blank = |said: &Value| said.as_str().is_some_and(|text| text.trim().is_empty());
     let said = row.fields.get("tools").filter(|said| !blank(said));
     let tools = match said {
-        Some(Value::String(text)) => serde_json::from_str(text).ok(),
+        Some(Value::String(text)) => {
+            json::said(text).map_err(|why| format!("in `tools`, {why}; take one of the two out"))?
+        }
         other => other.cloned(),
     };
+    let is_turns = |name: &str| row.fields.get(name).is_some_and(Value::is_array);
     let conversation =
-        row.fields.contains_key("messages") || row.fields.get("prompt").is_some_and(Value::is_array);
+        row.fields.contains_key("messages") || ["prompt", "completion", "chosen"].into_iter().any(is_turns);
     match (tools, said) {
         (Some(tools @ Value::Array(_)), _) => drop(variables.insert("tools".to_string(), tools)),
         (Some(Value::Null), _) => {}

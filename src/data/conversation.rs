@@ -2,6 +2,7 @@
 
 use super::beside::unseen;
 use super::columns::{Read, kind};
+use super::json;
 use super::row::Row;
 use crate::nearest::{did_you_mean, nearest};
 use serde::{Deserialize, Serialize};
@@ -301,8 +302,10 @@ fn arguments(message: &mut Message) -> Read<()> {
     };
     for call in calls {
         let function = if call.get("function").is_some() { &mut call["function"] } else { call };
+        let wrong = |why| format!("has a call of a tool in whose `arguments` {why}; take one of the two out");
         if let Some(Value::String(text)) = function.get("arguments")
-            && let Ok(read @ Value::Object(_)) = serde_json::from_str(text)
+            && text.trim_start().starts_with('{')
+            && let Some(read) = json::said(text).map_err(wrong)?
         {
             function["arguments"] = read;
         }
@@ -335,6 +338,23 @@ mod tests {
         );
         let user = read(json!({"role": "user", "rationale": "why", "content": "2+3?"})).unwrap();
         assert_eq!(user.reasoning(), None);
+    }
+
+    #[test]
+    fn a_call_says_what_the_json_of_its_arguments_does() {
+        let call = |arguments: &str| {
+            read(json!({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}))
+                .map(|turn| turn.tool_calls().unwrap()[0]["function"]["arguments"].clone())
+        };
+        assert_eq!(call(r#"{"a": 1, "b": [2]}"#), Ok(json!({"a": 1, "b": [2]})));
+        assert_eq!(call(r#"{"a": 1, "a": 1.0}"#), Ok(json!({"a": 1})));
+        for text in ["[1]", "{a}", ""] {
+            assert_eq!(call(text), Ok(json!(text)));
+        }
+        assert_eq!(
+            call(r#"{"a": 1, "a": 2}"#).unwrap_err(),
+            "has a call of a tool in whose `arguments` the key \"a\" stands twice in one object; take one of the two out"
+        );
     }
 
     #[test]

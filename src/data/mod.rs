@@ -12,7 +12,7 @@ pub mod given;
 mod gold;
 pub mod hub;
 mod jinja;
-mod json;
+pub mod json;
 pub mod jsonl;
 mod marked;
 pub mod numbered;

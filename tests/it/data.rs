@@ -446,17 +446,39 @@ fn a_preference_that_is_none_is_refused_with_its_line() {
             "`chosen` and `rejected` do not begin with it",
         ),
         (
-            r#"{"prompt":"q","chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}]}"#,
-            "its `prompt` is a text, and `chosen` and `rejected` are messages",
-        ),
-        (
-            r#"{"prompt":"q","completion":[{"role":"assistant","content":"a"}]}"#,
-            "its `prompt` is a text, and its `completion` is a message",
+            r#"{"prompt":" ","chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}]}"#,
+            "`prompt` is empty",
         ),
     ] {
         let said = refused(row, "");
         assert!(said.contains("rows.jsonl:1: ") && said.contains(what), "{said}");
     }
+}
+
+/// A text before a reply that is a message is what the user says, whatever else the conversation has.
+#[test]
+fn a_prompt_of_text_before_messages_is_the_users_turn() {
+    let rows = [
+        r#"{"prompt":"q","chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}]}"#,
+        r#"{"prompt":"q","completion":[{"role":"assistant","content":"a"}]}"#,
+        r#"{"prompt":"q","completion":[{"role":"assistant","content":"a"}],"system":"s","tools":"[{}]"}"#,
+        r#"{"prompt":"q","completion":[{"role":"assistant","content":"a"}],"label":true}"#,
+        r#"{"prompt":"q","completion":"a"}"#,
+    ];
+    let data = load(&rows.join("\n"), "").expect("five rows");
+    let prompts: Vec<&Prompt> = data.examples.iter().map(|row| &row.prompt).collect();
+    let asked = user("q");
+    let told = Prompt::Chat(vec![turn("system", "s"), turn("user", "q")]);
+    assert_eq!(prompts, [&asked, &asked, &told, &asked, &Prompt::Text("q".into())]);
+    let Some(Feedback::Pair { chosen, rejected, .. }) = &data.examples[0].feedback else { panic!("a pair") };
+    assert_eq!((chosen.text.as_str(), rejected.text.as_str()), ("a", "b"));
+    assert!(chosen.turn.is_some() && data.examples[1].reply.is_some());
+    assert_eq!(data.examples[2].variables.len(), 1);
+    // What a conversation hands on has to be a list, whichever of its columns are messages.
+    let said = refused(&rows[2].replace("[{}]", "add"), "");
+    assert!(said.contains("`tools` must be a list"), "{said}");
+    let said = refused(&rows[2].replace("[{}]", r#"[{\"a\":1,\"a\":2}]"#), "");
+    assert!(said.contains("in `tools`, the key \"a\" stands twice in one object"), "{said}");
 }
 
 #[test]

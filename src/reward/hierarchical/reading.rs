@@ -48,7 +48,9 @@ impl<'a> CompletionView<'a> {
         let text = self.part(of)?;
         match self.section.read {
             Read::Text => Some(text.into()),
-            Read::Json => column::at(&serde_json::from_str(unfenced(text)).ok()?, field.unwrap_or("")),
+            Read::Json => {
+                column::at(&serde_json::from_str(unfenced(text)).ok()?, field.unwrap_or("")).ok()?
+            }
             Read::Tags => match field {
                 None => Some(text.into()),
                 Some(name) => between(text, &format!("<{name}>"), &format!("</{name}>")).map(Value::from),
