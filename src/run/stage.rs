@@ -1,6 +1,7 @@
 //! A stage opened: its data read, its policy loaded, its rewards built.
 
 use super::lengths::{Lengths, TooLong, none_is_left};
+use super::preflight::notes;
 use super::wants;
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Example, Questions, Split};
@@ -66,10 +67,10 @@ pub struct Unsettled {
 }
 
 impl Opened {
-    /// Says what its method says of rows that nobody could look at before an earlier stage had written them.
+    /// Says what there is to say of rows that nobody could look at before an earlier stage had written them.
     pub fn tell_of_rows(&self) {
         let rows: Vec<&Example> = self.worker.questions.all.iter().map(|row| &*row.example).collect();
-        self.stage.method.notes(&rows).iter().for_each(|told| tracing::warn!("{}: {told}", self.name));
+        notes(&self.stage, &rows).iter().for_each(|told| tracing::warn!("stage `{}`: {told}", self.name));
     }
 
     /// Reads the data first, because that is where users err, then loads the policy.

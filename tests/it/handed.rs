@@ -199,3 +199,27 @@ fn prompts_that_a_reward_model_has_no_room_for_are_named() {
     }
     program.train(&["--dry-run"]).success();
 }
+
+/// What is said of rows before a run is said of those that an earlier stage writes once they are there.
+#[test]
+fn rows_of_an_earlier_stage_are_spoken_of_when_it_has_written_them() {
+    let select = "[stage.rollout.group]\nsize = 2\n[stage.select]\ncorrect = true\n[stage.loop.collect]\n";
+    let (first, _) = STAGES.split_once("[[stage]]\nname = \"second\"").expect("a second stage");
+    let makes = "[[stage]]\nname = \"c\"\npolicy.model = \"@first\"\ndata.train = \"open.jsonl\"\n[stage.rollout.group]\nsize = 2\n\
+                 [stage.loop.collect]\n";
+    let program = of_stages(&format!("{first}{makes}[[stage]]\nname = \"z\"\ndata.train = \"@c\"\n{select}"));
+    program.write(
+        "open.jsonl",
+        "{\"question\": \"q\", \"answer\": \"1\"}\n{\"question\": \"r\", \"class\": \"a\"}\n",
+    );
+    let told = "stage `z`: select.correct keeps right answers, and ";
+    let planned = program.train(&["--dry-run"]).success();
+    assert!(!planned.contains(told), "{planned}");
+    let said = program.train(&["-q"]).success();
+    assert!(
+        said.contains(told)
+            && said.contains("rows have no gold answer to tell by: open:2")
+            && said.contains("nothing of them is kept"),
+        "{said}"
+    );
+}

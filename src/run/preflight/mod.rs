@@ -14,6 +14,7 @@ mod taught;
 mod tokenized;
 
 pub use preview::{Preview, preview};
+pub(super) use taught::notes;
 
 use crate::checkpoint::{Ledger, RunDir};
 use crate::data::Split;

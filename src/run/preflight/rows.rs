@@ -31,9 +31,6 @@ impl Looking<'_> {
         let train = train.and_then(|rows| self.build(rows));
         let held_out = if self.stage.eval.is_some() { self.read(Split::Eval) } else { None };
         self.look_at_wants(train.as_ref(), held_out.as_ref());
-        if let Some(train) = train.as_ref().filter(|_| needs.rollouts && self.stage.select.correct) {
-            self.look_at_golds(train);
-        }
         if let Some(held_out) = &held_out {
             self.look_at_held_out(held_out);
         }
@@ -179,25 +176,6 @@ impl Looking<'_> {
         let whole = train.is_none_or(|rows| self.are_all(rows));
         for misfit in wants::of_stage(self.stage, &all, train, held_out, whole) {
             self.refuse(&misfit.key, &Error::Data(misfit.sentence()));
-        }
-    }
-
-    /// Where the right ones are selected, a row without a gold answer gives nothing.
-    fn look_at_golds(&mut self, rows: &Dataset) {
-        let none: Vec<&Example> =
-            rows.examples.iter().map(|row| &**row).filter(|row| row.gold().is_none()).collect();
-        let all = rows.examples.len();
-        let text = format!(
-            "select.correct keeps right answers, and {} of {all} rows have no gold answer to tell by: {}",
-            none.len(),
-            some(&none)
-        );
-        match none.len() {
-            0 => {}
-            count if count == all => {
-                self.refuse("select.correct", &Error::Data(format!("{text}; add an `answer` column")))
-            }
-            _ => self.note(&format!("{text}; nothing of them is kept")),
         }
     }
 

@@ -6,7 +6,9 @@ use crate::data::renaming::KNOWN;
 use crate::data::row::some;
 use crate::data::uses::unread;
 use crate::data::{Dataset, Example, Split};
+use crate::error::Error;
 use crate::rationale::answer::gold;
+use crate::recipe::Stage;
 use crate::reward::agrees;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -19,74 +21,104 @@ fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
 }
 
-impl Looking<'_> {
-    /// What the method itself says of rows that it can learn from, though less than they seem to teach.
-    pub(super) fn look_at_what_teaches(&mut self, rows: &Dataset) {
-        let rows: Vec<&Example> = rows.examples.iter().map(|row| &**row).collect();
-        for told in self.stage.method.notes(&rows) {
-            self.note(&format!("loop.{}: {told}", self.stage.method.name()));
-        }
-        self.look_at_spellings(&rows);
-        let says = |row: &Example, name: &str| row.fields.get(name).is_some_and(|value| !is_nothing(value));
-        let needs = self.stage.needs();
-        let teaches = needs.trains && !needs.rollouts;
-        let ignored = unread(&rows, &self.stage.data, teaches && !needs.head);
-        ignored.iter().for_each(|told| self.note(told));
-        // Their completion is made of rationale and answer.
-        let is_made = teaches && self.stage.data.template.assistant.is_none();
-        let made = |row: &&Example| {
-            is_made && row.completion.is_some() && !AS_IT_STANDS.iter().any(|name| says(row, name))
-        };
-        let made: Vec<&Example> = rows.iter().copied().filter(made).collect();
-        let bare: Vec<&Example> = made.iter().copied().filter(|row| !says(row, "rationale")).collect();
-        if !bare.is_empty() && rows.iter().any(|row| says(row, "rationale")) {
-            self.note(&format!(
-                "{} of {} rows have no `rationale`, and of them the answer alone is learned: {}",
-                bare.len(),
-                rows.len(),
-                some(&bare)
+/// What is to be said of training rows of which a stage can learn, though less than they seem to offer: by its method, of columns that are
+/// not read, of rows without a rationale or an answer.
+pub(in crate::run) fn notes(stage: &Stage, rows: &[&Example]) -> Vec<String> {
+    let needs = stage.needs();
+    let of_method = |told: String| format!("loop.{}: {told}", stage.method.name());
+    let mut found: Vec<String> = stage.method.notes(rows).into_iter().map(of_method).collect();
+    found.extend(spellings(stage, rows));
+    let says = |row: &Example, name: &str| row.fields.get(name).is_some_and(|value| !is_nothing(value));
+    let teaches = needs.trains && !needs.rollouts;
+    found.extend(unread(rows, &stage.data, teaches && !needs.head));
+    // Their completion is made of rationale and answer.
+    let is_made = teaches && stage.data.template.assistant.is_none();
+    let made = |row: &&Example| {
+        is_made && row.completion.is_some() && !AS_IT_STANDS.iter().any(|name| says(row, name))
+    };
+    let made: Vec<&Example> = rows.iter().copied().filter(made).collect();
+    let bare: Vec<&Example> = made.iter().copied().filter(|row| !says(row, "rationale")).collect();
+    if !bare.is_empty() && rows.iter().any(|row| says(row, "rationale")) {
+        found.push(format!(
+            "{} of {} rows have no `rationale`, and of them the answer alone is learned: {}",
+            bare.len(),
+            rows.len(),
+            some(&bare)
+        ));
+    }
+    // A rationale may end with it.
+    let open = |row: &&Example| {
+        let ends = |text: &String| gold(text).is_some_and(|answer| answer != text.trim());
+        row.answer.is_none() && !row.completion.as_ref().is_some_and(ends)
+    };
+    let open: Vec<&Example> = made.iter().copied().filter(open).collect();
+    if !open.is_empty() && made.iter().any(|row| row.answer.is_some()) {
+        found.push(format!(
+            "{} of {} rows have no `answer`, and of them the rationale alone is learned, which ends without one: {}",
+            open.len(),
+            rows.len(),
+            some(&open)
+        ));
+    }
+    found.extend(golds_missing(stage, rows).map(|told| format!("{told}; nothing of them is kept")));
+    found
+}
+
+/// Where the right ones are selected, a row without a gold answer gives nothing: how many are such, where some are.
+pub(super) fn golds_missing(stage: &Stage, rows: &[&Example]) -> Option<String> {
+    if !(stage.needs().rollouts && stage.select.correct) {
+        return None;
+    }
+    let none: Vec<&Example> = rows.iter().copied().filter(|row| row.gold().is_none()).collect();
+    (!none.is_empty()).then(|| {
+        format!(
+            "select.correct keeps right answers, and {} of {} rows have no gold answer to tell by: {}",
+            none.len(),
+            rows.len(),
+            some(&none)
+        )
+    })
+}
+
+/// Columns that would be read if their names were written as they are known.
+fn spellings(stage: &Stage, rows: &[&Example]) -> Vec<String> {
+    let columns = &stage.data.columns;
+    let named: BTreeSet<&str> = rows.iter().flat_map(|row| row.fields.keys().map(String::as_str)).collect();
+    let mut found = Vec::new();
+    for name in &named {
+        let known = KNOWN.iter().find(|known| **known != *name && known.eq_ignore_ascii_case(name));
+        let Some(known) = known.filter(|known| columns.get(**known).is_none()) else { continue };
+        if !named.contains(known) {
+            found.push(format!(
+                "the column `{name}` is not read as `{known}`; data.columns.{known} = {name:?} would"
             ));
+            continue;
         }
-        // A rationale may end with it.
-        let open = |row: &&Example| {
-            let ends = |text: &String| gold(text).is_some_and(|answer| answer != text.trim());
-            row.answer.is_none() && !row.completion.as_ref().is_some_and(ends)
-        };
-        let open: Vec<&Example> = made.iter().copied().filter(open).collect();
-        if !open.is_empty() && made.iter().any(|row| row.answer.is_some()) {
-            self.note(&format!(
-                "{} of {} rows have no `answer`, and of them the rationale alone is learned, which ends without one: {}",
-                open.len(),
+        let has = |row: &&Example| row.fields.contains_key(*name) && !row.fields.contains_key(*known);
+        let strays: Vec<&Example> = rows.iter().copied().filter(has).collect();
+        if !strays.is_empty() {
+            found.push(format!(
+                "the column `{name}` of {} of {} rows is not read as `{known}`, which it is called in others: {}; call it so there too",
+                strays.len(),
                 rows.len(),
-                some(&open)
+                some(&strays)
             ));
         }
     }
+    found
+}
 
-    /// Columns that would be read if their names were written as they are known.
-    fn look_at_spellings(&mut self, rows: &[&Example]) {
-        let columns = &self.stage.data.columns;
-        let named: BTreeSet<&str> =
-            rows.iter().flat_map(|row| row.fields.keys().map(String::as_str)).collect();
-        for name in &named {
-            let known = KNOWN.iter().find(|known| **known != *name && known.eq_ignore_ascii_case(name));
-            let Some(known) = known.filter(|known| columns.get(**known).is_none()) else { continue };
-            if !named.contains(known) {
-                self.note(&format!(
-                    "the column `{name}` is not read as `{known}`; data.columns.{known} = {name:?} would"
-                ));
-                continue;
+impl Looking<'_> {
+    /// What is said of them; where none of them gives anything, that is refused.
+    pub(super) fn look_at_what_teaches(&mut self, rows: &Dataset) {
+        let rows: Vec<&Example> = rows.examples.iter().map(|row| &**row).collect();
+        let none_has_gold = !rows.iter().any(|row| row.gold().is_some());
+        match golds_missing(self.stage, &rows).filter(|_| none_has_gold) {
+            Some(told) => {
+                let error = Error::Data(format!("{told}; add an `answer` column"));
+                self.refuse("select.correct", &error);
             }
-            let has = |row: &&Example| row.fields.contains_key(*name) && !row.fields.contains_key(*known);
-            let strays: Vec<&Example> = rows.iter().copied().filter(has).collect();
-            if !strays.is_empty() {
-                self.note(&format!(
-                    "the column `{name}` of {} of {} rows is not read as `{known}`, which it is called in others: {}; call it so there too",
-                    strays.len(),
-                    rows.len(),
-                    some(&strays)
-                ));
-            }
+            None => notes(self.stage, &rows).iter().for_each(|told| self.note(told)),
         }
     }
 
