@@ -16,6 +16,7 @@ pub mod dropout;
 mod experts;
 pub mod extractor;
 pub mod family;
+mod finite;
 pub mod form;
 pub mod heads;
 mod inactive;

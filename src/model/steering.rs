@@ -60,7 +60,7 @@ impl Model {
 }
 
 impl Config {
-    /// Refuses the file of a direction that [`Model::read_direction`] refuses, but for its numbers, which are not read.
+    /// Refuses the file of a direction that [`Model::read_direction`] refuses.
     ///
     /// # Errors
     /// As it.

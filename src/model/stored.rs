@@ -1,7 +1,7 @@
 //! The tensors in a folder's safetensors files, memory-mapped and handed out one by one.
 
 use super::block::outlined;
-use super::{Config, composite, mxfp4, names};
+use super::{Config, composite, finite, mxfp4, names};
 use crate::{Error, Result, limited};
 use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
@@ -25,7 +25,8 @@ const FURTHER: &str = "mtp.";
 pub(super) struct Taking {
     pub kind: Kind,
     pub device: Device,
-    /// Whether their numbers are read. Else all that a file says of them is looked at, and what is handed out has their shape and no memory.
+    /// Whether their numbers are taken. Else all that a file says of them is looked at, and of the numbers whether they are finite: of many, of
+    /// some; and what is handed out has their shape and no memory.
     pub numbers: bool,
 }
 
@@ -47,6 +48,8 @@ pub(super) struct Stored {
     files: Vec<Mapped>,
     /// Name to file, and to the name there.
     places: HashMap<String, (usize, String)>,
+    /// One of how many blocks of numbers is looked at where they are not taken.
+    one_of: usize,
 }
 
 /// One safetensors file, mapped.
@@ -55,6 +58,14 @@ struct Mapped {
     bytes: Mmap,
     start: usize,
     metadata: Metadata,
+}
+
+/// What is read of a tensor's numbers.
+#[derive(Clone, Copy)]
+enum Reads {
+    All,
+    /// One of so many blocks, to see whether they are finite.
+    OneOf(usize),
 }
 
 #[derive(Deserialize)]
@@ -87,8 +98,7 @@ impl Stored {
     pub fn one(path: PathBuf, taking: Taking) -> Result<Self> {
         let file = Mapped::open(path.clone())?;
         let names = file.metadata.tensors().into_keys().map(|name| (name, 0));
-        let places = places(names.collect());
-        Ok(Self { taking, source: path, files: vec![file], places })
+        Ok(Self::of(taking, path, vec![file], names.collect()))
     }
 
     /// The tensors of one file, where it is there.
@@ -108,8 +118,13 @@ impl Stored {
             files.push(Mapped::open(dir.join(inside(name, &source)?))?);
         }
         let names = index.weight_map.iter().map(|(tensor, file)| (tensor.clone(), numbers[file]));
-        let places = places(names.collect());
-        Ok(Self { taking, source, files, places })
+        let names = names.collect();
+        Ok(Self::of(taking, source, files, names))
+    }
+
+    fn of(taking: Taking, source: PathBuf, files: Vec<Mapped>, names: Vec<(String, usize)>) -> Self {
+        let one_of = finite::one_of(files.iter().map(|file| file.bytes.len()).sum());
+        Self { taking, source, files, places: places(names), one_of }
     }
 
     /// Whether the files hold other parts too, which are left out.
@@ -172,7 +187,7 @@ impl Stored {
 
     /// The tensor of a file that is called `name` there.
     fn tensor(&self, place: usize, name: &str, shape: &[i64]) -> Result<Tensor> {
-        self.files[place].stored(name, shape, None, self.taking.numbers)
+        self.files[place].stored(name, shape, None, self.reads())
     }
 
     /// What is made of several, of this shape.
@@ -207,7 +222,11 @@ impl Stored {
     fn bytes(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
         let missing = || Error::Model(format!("{}: tensor {name} is missing", self.source.display()));
         let (place, name) = self.places.remove(name).ok_or_else(missing)?;
-        self.files[place].stored(&name, shape, Some(Kind::Uint8), self.taking.numbers)
+        self.files[place].stored(&name, shape, Some(Kind::Uint8), self.reads())
+    }
+
+    fn reads(&self) -> Reads {
+        if self.taking.numbers { Reads::All } else { Reads::OneOf(self.one_of) }
     }
 
     /// The names of those that are not taken, in order.
@@ -262,8 +281,8 @@ impl Mapped {
         Ok(Self { path, start: header + 8, bytes, metadata })
     }
 
-    /// A tensor of numbers, or of another `kind`; without its `numbers` its outline.
-    fn stored(&self, name: &str, shape: &[i64], other: Option<Kind>, numbers: bool) -> Result<Tensor> {
+    /// A tensor of numbers, or of another `kind`; its outline where not all of it is read.
+    fn stored(&self, name: &str, shape: &[i64], other: Option<Kind>, reads: Reads) -> Result<Tensor> {
         let refuse = |why: String| Err(Error::Model(format!("{}: tensor {name} {why}", self.path.display())));
         let Some(info) = self.metadata.info(name) else {
             return refuse("is not in this file, though the index says so".into());
@@ -290,17 +309,21 @@ impl Mapped {
         if wanted != Some(bytes.len()) {
             return refuse(format!("has {} bytes, which its shape {stored:?} does not", bytes.len()));
         }
-        if !numbers {
-            return Ok(outlined(shape));
-        }
-        let tensor = Tensor::f_from_data_size(bytes, shape, kind)?;
-        // What has been copied is not kept in memory a second time.
+        // All that is computed with one that is not would be NaN, and the first sign of it a loss.
+        let (tensor, are_finite) = match reads {
+            Reads::All => {
+                let tensor = Tensor::f_from_data_size(bytes, shape, kind)?;
+                let are_finite = tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0;
+                (tensor, are_finite)
+            }
+            Reads::OneOf(many) => (outlined(shape), finite::are_finite(bytes, kind, many)),
+        };
+        // What has been copied, or looked at, is not kept in memory.
         // SAFETY: pages of a file that nothing writes to are read again where they are looked at again.
         let _ = unsafe {
             self.bytes.unchecked_advise_range(UncheckedAdvice::DontNeed, self.start + from, to - from)
         };
-        // All that is computed with one would be NaN, and the first sign of it a loss.
-        if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+        if !are_finite {
             let why = "has numbers that are not finite: the file is damaged, or its training diverged; take an earlier checkpoint";
             return refuse(why.into());
         }

@@ -32,8 +32,8 @@ impl Model {
         Self::load_as(FAMILIES, dir, Some(quantize), Taking::numbers(kind, device))
     }
 
-    /// The shape of the model in the folder `dir`, of which all that [`load`](Self::load) refuses is refused but for the numbers: these are not
-    /// read, so that it takes as long with the largest models.
+    /// The shape of the model in the folder `dir`, of which all that [`load`](Self::load) refuses is refused. Of more than 2 GB of numbers some blocks
+    /// alone are looked at, so that it takes hardly longer with the largest models.
     pub fn look(dir: &Path) -> Result<Config> {
         Ok(Self::load_as(FAMILIES, dir, None, Taking::OUTLINES)?.config)
     }
@@ -321,7 +321,7 @@ mod tests {
         model.save(dir.path()).unwrap();
         let said = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap_err().to_string();
         assert!(said.contains("tensor model.norm.weight has numbers that are not finite"), "{said}");
-        assert!(Model::look(dir.path()).is_ok(), "numbers are not read");
+        assert_eq!(Model::look(dir.path()).unwrap_err().to_string(), said);
     }
 
     #[test]

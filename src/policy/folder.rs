@@ -13,8 +13,8 @@ impl Policy {
         Self::load_as(folder, kind, device, slots, None)
     }
 
-    /// The tokenizer and the shape of a Hugging Face folder, of which all that [`load`](Self::load) refuses is refused but for the numbers of its
-    /// weights, which are not read.
+    /// The tokenizer and the shape of a Hugging Face folder, of which all that [`load`](Self::load) refuses is refused; of many numbers, as far as
+    /// [`Model::look`] sees.
     ///
     /// # Errors
     /// As [`load`](Self::load).

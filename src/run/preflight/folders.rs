@@ -1,4 +1,4 @@
-//! Folders of models, looked at once for all stages and trials: all that loading one refuses, but for the numbers of its weights.
+//! Folders of models, looked at once for all stages and trials: all that loading one refuses.
 
 use super::models::{Known, Sought};
 use crate::checkpoint::no_such_folder;

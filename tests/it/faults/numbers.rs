@@ -147,7 +147,7 @@ fn finite(tensor: &Tensor) -> bool {
     tensor.isfinite().all().int64_value(&[]) == 1
 }
 
-/// A model whose weights are none is refused when it is opened, whatever is done with it.
+/// A model whose weights are none is refused before anything trains, whatever is done with it.
 #[test]
 fn weights_that_are_no_numbers_are_refused() {
     let program = Program::new(&Tiny::BYTES.recipe(&format!("{ON_ROWS}[loop.sft]\n")));
@@ -169,11 +169,17 @@ fn weights_that_are_no_numbers_are_refused() {
             );
             let other = Program::new(&recipe);
             other.write("rows.jsonl", &rows());
-            let said = other.train(&["--quiet"]).code(2);
-            assert!(
-                said.contains("model.safetensors") && said.contains("not finite"),
-                "{name}, {method}: {said}"
-            );
+            for how in ["--quiet", "--dry-run"] {
+                let said = other.train(&[how]).code(2);
+                assert!(
+                    said.contains("model.safetensors") && said.contains("not finite"),
+                    "{name}, {method}: {said}"
+                );
+                assert!(
+                    said.contains("recipe.toml:2: ") && !other.out().exists(),
+                    "{name}, {method}: {said}"
+                );
+            }
         }
     }
 }
