@@ -32,6 +32,7 @@ pub mod source;
 pub mod spans;
 pub mod tasks;
 pub mod template;
+pub mod threads;
 pub mod tokenizer;
 pub mod turns;
 mod typed;

@@ -1,6 +1,7 @@
 //! The questions of a dataset, tokenised, and which of them a step asks: a pure function of a seed.
 
 use super::row::Problems;
+use super::threads::each;
 use super::tokenizer::Reply;
 use super::turns;
 use super::{Dataset, Example, Prompt, Tokenizer, order};
@@ -100,8 +101,9 @@ impl Questions {
         seed: u64,
     ) -> Result<Self> {
         let (mut all, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
-        for example in &dataset.examples {
-            match Prompted::of(example, tokenizer) {
+        let prompted = each(&dataset.examples, |example| Prompted::of(example, tokenizer))?;
+        for (example, prompted) in dataset.examples.iter().zip(prompted) {
+            match prompted {
                 Ok(prompted) if prompted.tokens.len() > limit => dropped.push(example.clone()),
                 Ok(prompted) => all.push(prompted),
                 Err(error) => problems.of(example, error)?,
@@ -119,11 +121,12 @@ impl Questions {
     }
 
     /// Leaves out the rows that do not fit, and gives them.
-    pub fn leave_out(&mut self, fits: impl Fn(&Prompted) -> Result<bool>) -> Result<Vec<Prompted>> {
+    pub fn leave_out(&mut self, fits: impl Fn(&Prompted) -> Result<bool> + Sync) -> Result<Vec<Prompted>> {
         let (mut kept, mut left) = (Vec::with_capacity(self.all.len()), Vec::new());
         let mut problems = Problems::default();
-        for row in std::mem::take(&mut self.all) {
-            match fits(&row) {
+        let fit = each(&self.all, fits)?;
+        for (row, fits) in std::mem::take(&mut self.all).into_iter().zip(fit) {
+            match fits {
                 Ok(true) => kept.push(row),
                 Ok(false) => left.push(row),
                 Err(error) => problems.of(&row.example, error)?,

@@ -332,7 +332,8 @@ impl Opened {
 
 /// Leaves out the rows that are too long, and says which.
 fn leave_out(name: &str, questions: &mut Questions, lengths: &Lengths, policy: &Policy) -> Result<()> {
-    let learned = questions.leave_out(|row| lengths.fits(&policy.tokenizer, row))?;
+    let tokenizer = &policy.tokenizer;
+    let learned = questions.leave_out(|row| lengths.fits(tokenizer, row))?;
     let prompts: Vec<&Example> = questions.dropped.iter().map(|row| &**row).collect();
     let learned: Vec<&Example> = learned.iter().map(|row| &*row.example).collect();
     let of = format!("{} rows", questions.all.len() + prompts.len() + learned.len());

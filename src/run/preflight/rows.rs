@@ -3,9 +3,10 @@
 use super::Looking;
 use super::found::of_kind;
 use super::models::{Known, Models};
-use super::tokenized::{Tokenized, called, each, looked_at};
+use super::tokenized::{Tokenized, called, looked_at};
 use crate::data::hub::Lack;
 use crate::data::row::some;
+use crate::data::threads::each;
 use crate::data::turns::unread;
 use crate::data::{Data, Dataset, Example, Prompt, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};

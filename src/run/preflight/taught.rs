@@ -1,9 +1,10 @@
 //! What the training rows of a stage teach, as far as its method can say before anything trains.
 
 use super::Looking;
-use super::tokenized::{called, each, looked_at};
+use super::tokenized::{called, looked_at};
 use crate::data::renaming::KNOWN;
 use crate::data::row::some;
+use crate::data::threads::each;
 use crate::data::uses::unread;
 use crate::data::{Dataset, Example, Split};
 use crate::error::Error;

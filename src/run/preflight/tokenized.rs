@@ -1,13 +1,12 @@
 //! Rows as they go through the model, looked at before the run: how long they are, which are left out, and what is wrong with them.
 
 use crate::data::row::Problems;
+use crate::data::threads::each;
 use crate::data::{Dataset, Example, Feedback, Prompt, Prompted, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::run::lengths::{Lengths, TooLong, none_is_left};
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 /// Rows that are looked at, however long they are.
@@ -20,14 +19,8 @@ const TEXT: usize = 64 << 20;
 /// What a row takes beside its text, in bytes of that.
 const ROW: usize = 256;
 
-/// Rows below which a thread is not worth its start.
-const WORTH: usize = 256;
-
 /// How long rows are looked at once one is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// As deep as the main thread's: chat templates nest calls on it.
-const STACK: usize = 8 << 20;
 
 /// The first of `rows`, as many as are looked at one by one: all, unless they are a great many.
 pub(super) fn looked_at(rows: &[Arc<Example>]) -> &[Arc<Example>] {
@@ -58,35 +51,6 @@ fn length(row: &Example) -> usize {
 pub(super) fn called(count: usize, whole: bool, split: Split) -> String {
     let held = if split == Split::Eval { "held-out " } else { "" };
     if whole { format!("{count} {held}rows") } else { format!("the first {count} {held}rows") }
-}
-
-/// What `of` gives of each row, in their order; all cores work on many.
-///
-/// # Errors
-/// Where no thread can be started.
-pub(super) fn each<'r, T: Send>(
-    rows: &'r [Arc<Example>],
-    of: impl Fn(&'r Arc<Example>) -> T + Sync,
-) -> Result<Vec<T>> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let part = rows.len().div_ceil(cores).max(WORTH);
-    if rows.len() <= part {
-        return Ok(rows.iter().map(of).collect());
-    }
-    let of = &of;
-    thread::scope(|scope| {
-        let start = |part: &'r [Arc<Example>]| {
-            let work = move || part.iter().map(of).collect::<Vec<T>>();
-            Builder::new().stack_size(STACK).spawn_scoped(scope, work)
-        };
-        let threads: Vec<_> = rows.chunks(part).map(start).collect::<std::io::Result<_>>()?;
-        let done =
-            threads.into_iter().flat_map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        Ok(done.collect())
-    })
-    .map_err(|error: std::io::Error| {
-        Error::Model(format!("no thread can be started to look at the rows: {error}"))
-    })
 }
 
 /// Tokens of a row: of its prompt, and of the longest sequence that is learned of it.
@@ -207,13 +171,5 @@ mod tests {
         }
         assert_eq!(called(5, true, Split::Train), "5 rows");
         assert_eq!(called(5, false, Split::Eval), "the first 5 held-out rows");
-    }
-
-    #[test]
-    fn threads_give_what_one_gives() {
-        for count in [0, 1, WORTH, 10 * WORTH + 1] {
-            let ids = each(&rows(count, ""), |row| row.id.clone()).unwrap();
-            assert!(ids.iter().enumerate().all(|(at, id)| *id == at.to_string()) && ids.len() == count);
-        }
     }
 }
