@@ -1,10 +1,9 @@
 //! Which stages of a run have begun and which are done: `stages.json`, whatever checkpoints are kept.
 
 use super::extent::Extents;
-use super::files::read_file;
 use super::fingerprint::Fingerprint;
 use super::sealed::{unsealed, write_sealed};
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -59,7 +58,7 @@ impl Ledger {
     /// That of the run in `folder`; of a run without one, nothing has begun.
     pub(super) fn read(folder: &Path) -> Result<Ledger> {
         let path = folder.join(LEDGER);
-        let text = match read_file(&path) {
+        let text = match limited::notes(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ledger::default()),
             Err(error) => return Err(Error::io(&path)(error)),

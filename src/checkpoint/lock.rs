@@ -4,9 +4,8 @@
 //! containers and, over NFS, on other nodes. What stands in the file is for the message alone. Where the file system has no locks, the file
 //! itself is one that is renewed ([`super::owner`]).
 
-use super::files::open_file;
 use super::owner::{Owned, refuse_now};
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -102,7 +101,7 @@ impl Drop for Lock {
 /// # Errors
 /// [`Error::Checkpoint`] with who it is, as [`Lock::take`].
 pub(super) fn look(folder: &Path) -> Result<()> {
-    let Ok(mut file) = open_file(&folder.join(LOCK)) else { return Ok(()) };
+    let Ok(mut file) = limited::open(&folder.join(LOCK)) else { return Ok(()) };
     match try_lock(&file) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(in_use(folder, &mut file)),
         _ => refuse_now(&folder.join(LOCK)),
@@ -113,7 +112,7 @@ pub(super) fn look(folder: &Path) -> Result<()> {
 pub fn is_in_use(folder: &Path) -> bool {
     let held = |file: File| try_lock(&file).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
     let path = folder.join(LOCK);
-    open_file(&path).is_ok_and(held) || refuse_now(&path).is_err()
+    limited::open(&path).is_ok_and(held) || refuse_now(&path).is_err()
 }
 
 fn try_lock(file: &File) -> io::Result<()> {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 mod atomic;
 mod extent;
-mod files;
 mod fingerprint;
 mod fork;
 mod ledger;
@@ -26,7 +25,6 @@ mod trials;
 
 pub use atomic::{free_folder, try_to_write, write_atomic, write_folder};
 pub use extent::{Extent, Extents};
-pub use files::{read_file, read_text};
 pub use fingerprint::{Fingerprint, differences};
 pub use fork::fork;
 pub use ledger::{Done, Ledger, StageRecord};

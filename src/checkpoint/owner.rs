@@ -4,8 +4,7 @@
 //! ours is looked at after a while at first, and then at each renewal: of two that take over at the same moment one gives way.
 
 use super::atomic::UNFINISHED;
-use super::files::open_file;
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -187,7 +186,7 @@ fn refuse(path: &Path, now: SystemTime, stale: Duration) -> Result<()> {
 
 /// What the file says, and when it was last written; nothing where it is not there or is no owner's.
 fn read(path: &Path) -> Option<(Owner, SystemTime)> {
-    let file = open_file(path).ok()?;
+    let file = limited::open(path).ok()?;
     // Of the open file, which a network's file system has just asked about.
     let written = file.metadata().and_then(|found| found.modified()).ok()?;
     let mut text = String::new();

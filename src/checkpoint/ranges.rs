@@ -1,8 +1,7 @@
 //! Tensors of several safetensors files of which each may have a part, read by ranges of elements: nobody has more of them in memory than it asks for.
 
-use super::files::open_file;
 use super::tensors::kind;
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use memmap2::Mmap;
 use safetensors::tensor::SafeTensors;
 use std::collections::BTreeMap;
@@ -40,7 +39,7 @@ impl Ranges {
     pub fn open(paths: &[PathBuf]) -> Result<Self> {
         let (mut files, mut tensors) = (Vec::new(), BTreeMap::<String, Vec<Part>>::new());
         for (number, path) in paths.iter().enumerate() {
-            let file = open_file(path).map_err(Error::io(path))?;
+            let file = limited::open(path).map_err(Error::io(path))?;
             // SAFETY: checkpoints never change once they have their name; only pruning unlinks them, which a map survives.
             let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
             let stored = SafeTensors::deserialize(&map).map_err(|error| unreadable(path, &error))?;

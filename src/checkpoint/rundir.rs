@@ -2,14 +2,13 @@
 
 use super::Checkpoint;
 use super::atomic::write_folder;
-use super::files::read_file;
 use super::ledger::Ledger;
 use super::lock::Lock;
 use super::revision::STARTED;
 use super::saved::{self, OptimizerPart, Progress, Saved, best};
 use super::sealed::unsealed;
 use super::takeover::{self, MARKER, Mode, entries};
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +52,7 @@ impl RunDir {
 
     /// When the run began, in seconds since 1970, UTC; nothing where its `run.json` does not say.
     pub fn started(&self) -> Option<u64> {
-        let text = read_file(&self.path.join(MARKER)).ok()?;
+        let text = limited::notes(&self.path.join(MARKER)).ok()?;
         unsealed(&text).ok()?.get(STARTED)?.as_u64()
     }
 

@@ -3,7 +3,6 @@
 use super::Checkpoint;
 use super::atomic::remove;
 use super::extent::{Extent, Extents};
-use super::files::read_file;
 use super::ranges::Ranges;
 use super::rundir::RunDir;
 use super::sealed::{unsealed, write_sealed};
@@ -11,7 +10,7 @@ use super::takeover::entries;
 use super::tensors::save_tensors;
 use super::trials::Trials;
 use crate::nearest::nearest;
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -105,7 +104,7 @@ impl Saved {
     pub fn open(path: impl AsRef<Path>) -> Result<Saved> {
         let path = path.as_ref();
         let file = path.join(STATE);
-        let bytes = read_file(&file).map_err(Error::io(&file))?;
+        let bytes = limited::notes(&file).map_err(Error::io(&file))?;
         let unusable = |what: String| Error::Checkpoint(format!("{} {what}", file.display()));
         let format =
             serde_json::from_slice::<Value>(&bytes).map_or(Value::Null, |value| value["format"].clone());

@@ -1,7 +1,6 @@
 //! Named tensors as a safetensors file, every bit of them.
 
-use super::files::open_file;
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use std::borrow::Cow;
@@ -25,7 +24,7 @@ pub fn load_tensors(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     let unreadable = |error: &dyn std::fmt::Display| {
         Error::Checkpoint(format!("{} is not a whole safetensors file: {error}", path.display()))
     };
-    let file = open_file(path).map_err(Error::io(path))?;
+    let file = limited::open(path).map_err(Error::io(path))?;
     // SAFETY: checkpoints never change once they have their name; only pruning unlinks them, which a map survives.
     let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(Error::io(path))?;
     let stored = SafeTensors::deserialize(&bytes).map_err(|error| unreadable(&error))?;

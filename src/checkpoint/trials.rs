@@ -1,8 +1,7 @@
 //! The trials of a run that sweeps, each in a folder of its own in the run's: `trials.json`.
 
-use super::files::read_file;
 use super::sealed::{unsealed, write_sealed};
-use crate::{Error, Result};
+use crate::{Error, Result, limited};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -44,7 +43,7 @@ impl Trials {
     /// A file that is not as it was written.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(TRIALS);
-        let text = match read_file(&path) {
+        let text = match limited::notes(&path) {
             Ok(text) => text,
             Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
                 return Ok(None);

@@ -2,8 +2,9 @@
 
 use super::named::Model;
 use super::verb::Verb;
-use crate::checkpoint::{free_folder, read_file, write_folder};
+use crate::checkpoint::{free_folder, write_folder};
 use crate::error::{Error, Result};
+use crate::limited;
 use crate::log::terminal::tell;
 use crate::policy::Policy;
 use crate::policy::reward_model::ScoreFormat;
@@ -75,7 +76,7 @@ impl Verb for Export {
 /// The format that a folder's config.json names; f32 for others than can be written.
 fn stored(folder: &Path) -> Result<Kind> {
     let path = folder.join("config.json");
-    let text = read_file(&path).map_err(Error::io(&path))?;
+    let text = limited::notes(&path).map_err(Error::io(&path))?;
     let config: serde_json::Value = serde_json::from_slice(&text)
         .map_err(|error| Error::Model(format!("{}: {error}", path.display())))?;
     let named = config.get("dtype").or(config.get("torch_dtype")).and_then(|dtype| dtype.as_str());

@@ -1,8 +1,9 @@
 //! `train list`: recipes, and runs with where they stand.
 
 use super::verb::Verb;
-use crate::checkpoint::{Ledger, RunDir, TrialRecord, Trials, is_in_use, is_run, only_files, read_text};
+use crate::checkpoint::{Ledger, RunDir, TrialRecord, Trials, is_in_use, is_run, only_files};
 use crate::error::{Error, Result};
+use crate::limited;
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, table};
 use crate::recipe::{Recipe, Registry};
@@ -54,10 +55,10 @@ impl Verb for List {
 
 /// The recipes among `paths`: what each is for, by its first lines, and how long it takes, by the folder's README.
 fn recipes(dir: &Path, paths: &[PathBuf]) -> String {
-    let readme = read_text(&dir.join("README.md")).unwrap_or_default();
+    let readme = limited::notes_text(&dir.join("README.md")).unwrap_or_default();
     let mut rows = Vec::new();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
-        let Ok(text) = read_text(path) else { continue };
+        let Ok(text) = limited::notes_text(path) else { continue };
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let told: Vec<String> = ["needs ", "minutes: ", "memory: "]
             .into_iter()

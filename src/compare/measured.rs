@@ -1,8 +1,9 @@
 //! A run at one of its evaluations, as its folder tells it.
 
-use crate::checkpoint::{only_files, read_text, recipes};
+use crate::checkpoint::{only_files, recipes};
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, RowFigures, Verdict, Weighed};
+use crate::limited;
 use crate::log::JsonLines;
 use crate::nearest::list;
 use crate::recipe::flat::{Keys, keys};
@@ -169,7 +170,7 @@ fn is_of(verdicts: &[Verdict], evaluation: &Evaluation) -> bool {
 /// The recipe that the run last had, without its seed and its name, and the seed.
 fn recipe(run: &Path, stage: &str) -> Result<(Keys, i64)> {
     let Some(file) = recipes(run).0 else { return Err(wrong(run, "holds no recipe.toml")) };
-    let text = read_text(&file).map_err(Error::io(&file))?;
+    let text = limited::notes_text(&file).map_err(Error::io(&file))?;
     let table = toml::from_str(&text).map_err(|error| wrong(&file, &format!("is no recipe: {error}")))?;
     let mut keys = keys(&table, stage);
     let seed = keys.remove(&(String::new(), "run.seed".to_string()));

@@ -1,6 +1,7 @@
 //! A run's recipe against its defaults.
 
-use crate::checkpoint::{read_text, recipes};
+use crate::checkpoint::recipes;
+use crate::limited;
 use crate::recipe::flat::{Keys, METHOD, keys};
 use crate::recipe::{Recipe, Registry, Stage};
 use crate::section::{Key, toml as toml_of};
@@ -83,7 +84,7 @@ impl Resolved {
     /// That of the run in `folder`.
     pub fn read(folder: &Path) -> Self {
         let file = recipes(folder).0;
-        let text = file.as_ref().and_then(|file| read_text(file).ok()).unwrap_or_default();
+        let text = file.as_ref().and_then(|file| limited::notes_text(file).ok()).unwrap_or_default();
         let recipe = file.and_then(|file| Recipe::read(&file, &[]).ok());
         Self {
             text: text

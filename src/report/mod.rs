@@ -23,9 +23,10 @@ pub use figures::{csv, newest};
 pub use panels::curves;
 pub use tables::{tables, write_tables};
 
-use crate::checkpoint::{RunDir, Trials, is_in_use, read_file, write_atomic};
+use crate::checkpoint::{RunDir, Trials, is_in_use, write_atomic};
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, Shown};
+use crate::limited;
 use crate::log::described::{Described, described};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -96,7 +97,7 @@ fn name(folder: &Path) -> String {
 
 /// A file of the run that is JSON; none where it is not there.
 fn read(folder: &Path, name: &str) -> Option<Value> {
-    serde_json::from_slice(&read_file(&folder.join(name)).ok()?).ok()
+    serde_json::from_slice(&limited::notes(&folder.join(name)).ok()?).ok()
 }
 
 /// By which program, and when, it was begun.

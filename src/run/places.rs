@@ -5,10 +5,11 @@ use super::resume::{Changes, body, changes, holding, is_done, is_over};
 use super::session::Session;
 use super::stop;
 use crate::checkpoint::{
-    Ledger, Mode, RunDir, Saved, StageRecord, Trials, could_create, label, read_text, recipes, write_atomic,
+    Ledger, Mode, RunDir, Saved, StageRecord, Trials, could_create, label, recipes, write_atomic,
 };
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
+use crate::limited;
 use crate::log::terminal::say;
 use crate::recipe::{Args, PlannedStage, Stage};
 use std::path::{Path, PathBuf};
@@ -184,7 +185,7 @@ pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Re
             dir.path().display()
         )));
     }
-    let before = read_text(&had).map_err(Error::io(&had))?;
+    let before = limited::notes_text(&had).map_err(Error::io(&had))?;
     if body(&before) == body(resolved) {
         return Ok(None);
     }

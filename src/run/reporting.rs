@@ -1,9 +1,10 @@
 //! When a run's report is written anew: after evaluations and checkpoints, by time, and at the end.
 
 use super::session::Session;
-use crate::checkpoint::{MACHINE, read_file, write_atomic};
+use crate::checkpoint::{MACHINE, write_atomic};
 use crate::devices::machine::Machine;
 use crate::error::{Error, Result, quietly};
+use crate::limited;
 use crate::report::{self, Known, State};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -124,7 +125,7 @@ impl Session {
 
     fn write_machine(&self) -> Result<()> {
         let path = self.dir.path().join(MACHINE);
-        let before = read_file(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        let before = limited::notes(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
         let mut starts =
             before.and_then(|before| before["start_times"].as_array().cloned()).unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -12,11 +12,12 @@ use super::resume::is_over;
 use super::session::Session;
 use super::{resolved, stop, work};
 use crate::checkpoint::{
-    Mode, RunDir, TrialRecord, Trials, abandon, could_create, fork, is_run, read_text, recipes, write_atomic,
+    Mode, RunDir, TrialRecord, Trials, abandon, could_create, fork, is_run, recipes, write_atomic,
 };
 use crate::compare::{self, RESAMPLES};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
+use crate::limited;
 use crate::log::table;
 use crate::log::terminal::{say, tell};
 use crate::ranks::{Ranks, agreed, gathered};
@@ -249,7 +250,7 @@ fn open(
     let text = recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?;
     let (had, next) = recipes(folder);
     let is_new = had.is_none();
-    let same = had.and_then(|had| read_text(&had).ok()).is_some_and(|had| had == text);
+    let same = had.and_then(|had| limited::notes_text(&had).ok()).is_some_and(|had| had == text);
     // Where no trial runs any more, the recipe stays the one by which they ran.
     if !same && (goes_on || is_new) {
         write_atomic(next, text.as_bytes())?;
