@@ -11,6 +11,7 @@ use super::takeover::{self, MARKER, Mode, entries};
 use crate::{Error, Result, limited};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// A run directory that this process alone writes to.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct RunDir {
     made: bool,
     /// None where another process writes.
     lock: Option<Lock>,
+    /// The checkpoint that was found whole, and its number, where a stage goes on from one.
+    whole: Mutex<Option<(PathBuf, u64)>>,
 }
 
 impl RunDir {
@@ -32,12 +35,12 @@ impl RunDir {
         fs::create_dir_all(path).map_err(Error::io(path))?;
         let lock = Lock::take(path)?;
         takeover::prepare(path, mode)?;
-        Ok(RunDir { path: path.to_path_buf(), made, lock: Some(lock) })
+        Ok(RunDir { path: path.to_path_buf(), made, lock: Some(lock), whole: Mutex::default() })
     }
 
     /// Looks into the directory of a run that another process writes to: that of its first rank.
     pub fn join(path: impl AsRef<Path>) -> RunDir {
-        RunDir { path: path.as_ref().to_path_buf(), made: false, lock: None }
+        RunDir { path: path.as_ref().to_path_buf(), made: false, lock: None, whole: Mutex::default() }
     }
 
     /// The directory.
@@ -124,6 +127,20 @@ impl RunDir {
     /// The checkpoint with the best value of the section's `best` metric, the earlier of equals.
     pub fn best(&self, keep: &Checkpoint) -> Result<Option<Saved>> {
         Ok(best(&self.checkpoints()?, keep).cloned())
+    }
+
+    /// Refuses a checkpoint that a stage is to go on from as [`Saved::check`] does; what was found whole just before is not read again.
+    ///
+    /// # Errors
+    /// As [`Saved::check`].
+    pub fn check(&self, saved: &Saved) -> Result<()> {
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        let this = Some((saved.path.clone(), saved.state.sequence));
+        if *whole != this {
+            saved.check()?;
+            *whole = this;
+        }
+        Ok(())
     }
 
     /// What a user can do about a checkpoint that cannot be gone on from.
@@ -277,6 +294,19 @@ mod tests {
         save(&run, &progress("", 1, 0.0));
         assert!(run.save(&progress("", 2, 0.0), None, |_| Err(Error::Model("full".into()))).is_err());
         assert_eq!(names(&run), ["step-000001"]);
+    }
+
+    #[test]
+    fn a_checkpoint_is_read_once_before_a_stage_goes_on_from_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(parent.path().join("run"), Mode::Fresh).unwrap();
+        let [first, second] = [1, 2].map(|step| save(&run, &progress("sft", step, 0.0)));
+        run.check(&first).unwrap();
+        for saved in [&first, &second] {
+            fs::write(saved.path.join("config.json"), "[]").unwrap();
+        }
+        run.check(&first).unwrap();
+        assert!(run.check(&second).is_err() && RunDir::join(run.path()).check(&first).is_err());
     }
 
     /// Notes that a stage has begun and, with the step of its last checkpoint, that it is done.

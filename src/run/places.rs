@@ -82,18 +82,21 @@ fn sweeps_nothing(path: &Path, mode: Mode) -> Result<()> {
 pub(super) fn look(path: &Path, mode: Mode, resolved: &str, plan: &[PlannedStage]) -> Result<Vec<String>> {
     sweeps_nothing(path, mode)?;
     could_create(path, mode)?;
-    if mode == Mode::Resume { resumed(path, false, resolved, plan).map(|(said, _)| said) } else { Ok(vec![]) }
+    if mode != Mode::Resume {
+        return Ok(vec![]);
+    }
+    resumed(&RunDir::join(path), false, resolved, plan).map(|(said, _)| said)
 }
 
 /// What would be said of a run, or of a trial, that is gone on with, and what has changed of its recipe.
 pub(super) fn resumed(
-    path: &Path,
+    dir: &RunDir,
     is_trial: bool,
     resolved: &str,
     plan: &[PlannedStage],
 ) -> Result<(Vec<String>, Option<Changes>)> {
-    let dir = RunDir::join(path);
-    let found = changed(&dir, resolved, plan)?;
+    let path = dir.path();
+    let found = changed(dir, resolved, plan)?;
     let ledger = dir.ledger()?;
     needs_recipe(path, is_trial, &ledger)?;
     let mut said: Vec<String> = Vec::new();
@@ -130,8 +133,7 @@ pub(super) fn resumed(
         None => said.push(format!("stage `{}` goes on from its beginning", record.stage)),
         Some(saved) => {
             saved.can_go_on()?;
-            saved
-                .check()
+            dir.check(&saved)
                 .map_err(|error| Error::Checkpoint(format!("{}; {}", error.what(), dir.remedy(&saved))))?;
             let step = saved.state.progress.step;
             said.push(format!("stage `{}` goes on from step {step}: {}", record.stage, saved.path.display()));
@@ -160,7 +162,7 @@ pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Res
     stop::of_run(dir.path().to_path_buf(), dir.made());
     // What is refused leaves no recipe.
     let found = match place.mode {
-        Mode::Resume => resumed(dir.path(), !place.trial.is_empty(), resolved, plan)?.1,
+        Mode::Resume => resumed(&dir, !place.trial.is_empty(), resolved, plan)?.1,
         Mode::Fresh | Mode::Overwrite => None,
     };
     go_on(&dir, place, resolved, found)?;

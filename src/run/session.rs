@@ -316,7 +316,7 @@ impl Session {
             }
             other => other,
         };
-        saved.check().map_err(broken)?;
+        self.dir.check(&saved).map_err(broken)?;
         opened.restore(&saved.path).map_err(broken)?;
         let Some(state) = saved.optimizer().map_err(broken)? else {
             let why = saved.lacks_optimizer();

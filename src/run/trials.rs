@@ -178,7 +178,7 @@ pub(super) fn look(args: &Args, trials: &[Ready], folder: &Path, registry: &Regi
         let path = folder.join(&trial.name);
         if is_run(&path) {
             let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
-            match resumed(&path, true, &text, &trial.recipe.plan()) {
+            match resumed(&RunDir::join(&path), true, &text, &trial.recipe.plan()) {
                 Ok((words, _)) => {
                     said.extend(words.iter().map(|word| format!("trial {}: {word}", trial.name)))
                 }
