@@ -183,14 +183,6 @@ impl RewardModel {
             }
         }
     }
-
-    /// The scores at all places of one micro-batch, end to end.
-    pub(super) fn read(&self, batch: &[&TokenizedSteps]) -> Result<Vec<f32>> {
-        match &self.weights {
-            Weights::Here(model) => self.score_format.read(model, batch),
-            Weights::Elsewhere(elsewhere) => Ok(elsewhere.read(&[batch.to_vec()])?.concat()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! A reward model that other ranks hold: what they are asked, token ids with places, and what they answer, scores.
 
-use super::RewardModel;
-use super::reward_model::TokenizedSteps;
+use super::Policy;
+use super::reward_model::{ScoreFormat, TokenizedSteps};
 use crate::data::hub::Hub;
 use crate::devices::{DeviceMap, kind_beside};
 use crate::error::{Error, Result};
+use crate::model::Model;
 use crate::ranks::Served;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ impl ScoredElsewhere {
 pub struct Holder {
     hub: Hub,
     devices: DeviceMap,
-    loaded: BTreeMap<(String, bool), RewardModel>,
+    loaded: BTreeMap<(String, bool), (ScoreFormat, Model)>,
 }
 
 impl Holder {
@@ -104,18 +105,20 @@ impl Holder {
                 return Ok(vec![]);
             }
         };
-        let scores = self.loaded(model, bf16)?.read(&batch.iter().collect::<Vec<_>>())?;
+        let (score_format, model) = self.loaded(model, bf16)?;
+        let scores = score_format.read(model, &batch.iter().collect::<Vec<_>>())?;
         Ok(scores.into_iter().map(f32::to_bits).collect())
     }
 
-    fn loaded(&mut self, model: String, bf16: bool) -> Result<&RewardModel> {
+    fn loaded(&mut self, model: String, bf16: bool) -> Result<&(ScoreFormat, Model)> {
         let key = (model, bf16);
         if !self.loaded.contains_key(&key) {
             let asked = if bf16 { Kind::BFloat16 } else { Kind::Float };
             // Who asks has its policy where this one would have it.
             let (policy, device) = (self.devices.policy, self.devices.reward);
             let kind = kind_beside(asked, policy, device);
-            let loaded = RewardModel::load(&self.hub.model(&key.0)?, kind, device)?;
+            let folder = self.hub.model(&key.0)?;
+            let loaded = (ScoreFormat::load(&folder)?, Policy::load(&folder, kind, device, 1)?.model);
             self.loaded.insert(key.clone(), loaded);
         }
         Ok(&self.loaded[&key])
@@ -130,8 +133,8 @@ fn text(asked: &Asked) -> String {
 mod tests {
     use super::*;
     use crate::model::Head;
-    use crate::policy::Init;
-    use crate::policy::reward_model::{Judges, ScoreFormat};
+    use crate::policy::reward_model::Judges;
+    use crate::policy::{Init, RewardModel};
     use std::path::Path;
     use tch::Device;
 

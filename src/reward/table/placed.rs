@@ -2,10 +2,10 @@
 
 use super::Rewards;
 use super::weighted::Weighted;
-use crate::Result;
 use crate::devices::{Devices, present};
 use crate::ranks::{Local, Served};
 use crate::reward::{MachineWant, Place, Reward};
+use crate::{Error, Result};
 use std::sync::Arc;
 use tch::Device;
 
@@ -34,6 +34,14 @@ impl Rewards {
         self.weighted.iter_mut().try_for_each(|weighted| weighted.place(devices, local, served))
     }
 
+    /// The key of the first device that this machine has not, and why.
+    pub fn misplaced(&self, devices: &Devices, local: Local) -> Option<(String, Error)> {
+        self.weighted.iter().find_map(|weighted| {
+            let (key, name) = weighted.device_key(devices)?;
+            present(&key, name, local).err().map(|error| (key, error))
+        })
+    }
+
     /// Whether any of them asks a reward model that ranks of their own would hold (`devices.reward_ranks`).
     pub fn is_served(&self) -> bool {
         self.weighted.iter().any(Weighted::is_served)
@@ -59,15 +67,18 @@ impl Weighted {
         Ok(())
     }
 
+    /// The key that names a device for its models, and the device's name; none where they lie with the policy.
+    fn device_key<'d>(&'d self, devices: &'d Devices) -> Option<(String, &'d str)> {
+        match (&self.device, &devices.reward) {
+            (Some(own), _) => Some((format!("{}.{}.device", self.section, self.name), own)),
+            (None, Some(all)) => Some(("devices.reward".to_owned(), all)),
+            (None, None) => None,
+        }
+    }
+
     /// The device that the recipe names for its models; none where that is the policy's.
     fn named_device(&self, devices: &Devices, local: Local) -> Result<Option<Device>> {
-        match (&self.device, &devices.reward) {
-            (Some(own), _) => {
-                present(&format!("{}.{}.device", self.section, self.name), own, local).map(Some)
-            }
-            (None, Some(all)) => present("devices.reward", all, local).map(Some),
-            (None, None) => Ok(None),
-        }
+        self.device_key(devices).map(|(key, name)| present(&key, name, local)).transpose()
     }
 
     fn is_served(&self) -> bool {

@@ -20,8 +20,11 @@ pub struct Call<'a> {
     pub call: &'a str,
     /// The completion up to there.
     pub completion: &'a str,
-    /// The columns of the row that the tool is told.
+    /// The columns of the row that a program is told.
     pub columns: Map<String, Value>,
+    /// What the row's column has, where that answers: what is said to each call.
+    #[serde(skip)]
+    pub recorded: Option<&'a Value>,
 }
 
 /// What a tool says: a result, or why there is none.
@@ -32,7 +35,7 @@ pub enum Answering {
     /// The calculator, with so many digits behind the point.
     Calc(usize),
     /// A column of the row, which has what calls are answered.
-    Column(String),
+    Column,
     /// Programs.
     Programs(Programs),
 }
@@ -53,7 +56,7 @@ impl Answering {
     pub fn open(tool: &Tool) -> Result<Self> {
         let programs = match (&tool.calc, &tool.column, &tool.command, &tool.mcp) {
             (Some(calc), ..) => return Ok(Self::Calc(calc.places)),
-            (None, Some(column), ..) => return Ok(Self::Column(column.clone())),
+            (None, Some(_), ..) => return Ok(Self::Column),
             (None, None, Some(command), _) => {
                 let programs = command.open("rollout.tools.tool.command")?;
                 programs.into_iter().map(|program| Box::new(program) as Box<dyn Answers>).collect()
@@ -80,15 +83,15 @@ impl Answering {
                 let of = |call: &Call| calc::evaluate(call.call).map(|value| calc::written(value, *places));
                 Ok(calls.iter().map(of).collect())
             }
-            Self::Column(column) => Ok(calls.iter().map(|call| recorded(call, column)).collect()),
+            Self::Column => Ok(calls.iter().map(recorded).collect()),
             Self::Programs(programs) => programs.answer(calls),
         }
     }
 }
 
 /// What the row's column says of a call.
-fn recorded(call: &Call, column: &str) -> Said {
-    let said = call.columns.get(column).and_then(|calls| calls.get(call.call.trim()));
+fn recorded(call: &Call) -> Said {
+    let said = call.recorded.and_then(|calls| calls.get(call.call.trim()));
     said.map(text).ok_or_else(|| "no such call".to_owned())
 }
 
@@ -209,7 +212,13 @@ mod tests {
     }
 
     fn asked(answering: &mut Answering, calls: &[&str]) -> Result<Vec<Said>> {
-        let call = |call: &&'static str| Call { id: "row:1", call, completion: "", columns: Map::new() };
+        let call = |call: &&'static str| Call {
+            id: "row:1",
+            call,
+            completion: "",
+            columns: Map::new(),
+            recorded: None,
+        };
         let calls: Vec<&'static str> = calls.iter().map(|text| &*text.to_string().leak()).collect();
         answering.answer(&calls.iter().map(call).collect::<Vec<_>>())
     }
@@ -238,9 +247,10 @@ for line in sys.stdin:
     fn the_row_answers_what_was_recorded() {
         let keys = "open = '<'\nclose = '>'\ncolumn = 'responses'";
         let mut row = Answering::open(&toml::from_str(keys).unwrap()).unwrap();
-        let responses = serde_json::json!({"responses": {"town(41)": "17", "at(2,3)": {"x": 1}}});
-        let Value::Object(columns) = responses else { panic!("an object") };
-        let call = |call: &'static str| Call { id: "row:1", call, completion: "", columns: columns.clone() };
+        let responses = serde_json::json!({"town(41)": "17", "at(2,3)": {"x": 1}});
+        let (columns, recorded) = (Map::new, Some(&responses));
+        let call =
+            |call: &'static str| Call { id: "row:1", call, completion: "", columns: columns(), recorded };
         let said = row.answer(&["town(41)", " at(2,3) ", "town(17)", ""].map(call)).unwrap();
         let none = || Err("no such call".to_owned());
         assert_eq!(said, [Ok("17".to_owned()), Ok("{\"x\":1}".to_owned()), none(), none()]);

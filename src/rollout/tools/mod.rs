@@ -164,15 +164,13 @@ impl Tools<'_> {
 
 /// What a tool is told of a call.
 fn call<'c>(tool: &Tool, example: &'c Example, called: &'c Called) -> Call<'c> {
-    let columns = match (&tool.command, &tool.column) {
-        (Some(command), _) => command.told(example),
-        (None, Some(column)) => {
-            let said = example.fields.get(column);
-            said.map(|said| (column.clone(), said.clone())).into_iter().collect()
-        }
-        (None, None) => Map::new(),
-    };
-    Call { id: &example.id, call: &called.call, completion: &called.completion, columns }
+    Call {
+        id: &example.id,
+        call: &called.call,
+        completion: &called.completion,
+        columns: tool.command.as_ref().map_or_else(Map::new, |command| command.told(example)),
+        recorded: tool.column.as_ref().and_then(|column| example.fields.get(column)),
+    }
 }
 
 /// The call that ends `text`: what stands between the last `open` and the `close` behind it.

@@ -1,7 +1,7 @@
 //! What a run needs of the machine: programs, keys, room on the disk, a place for its directory; and which figures it will have.
 
 use super::models::{Models, Sought};
-use super::{Found, Looking, of_kind};
+use super::{Found, Looking};
 use crate::checkpoint::try_to_write;
 use crate::devices::Shard;
 use crate::endpoint;
@@ -29,16 +29,9 @@ impl Looking<'_> {
 
     /// The devices that are named for the models of its rewards.
     pub(super) fn look_at_places(&mut self) {
-        let of = |rewards: &Rewards| {
-            Some((rewards.section(), rewards.own_models(&self.stage.devices, self.local).err()?))
-        };
-        let found: Vec<(&str, Error)> = self.rewards.iter().chain(&self.measures).filter_map(of).collect();
-        for (section, error) in found {
-            // It begins with the key.
-            let (text, kind) = of_kind(&error);
-            let key = text.split(" = ").next().unwrap_or(section).to_owned();
-            self.refuse_as(&key, &text, kind);
-        }
+        let of = |rewards: &Rewards| rewards.misplaced(&self.stage.devices, self.local);
+        let found: Vec<(String, Error)> = self.rewards.iter().chain(&self.measures).filter_map(of).collect();
+        found.iter().for_each(|(key, error)| self.refuse(key, error));
     }
 
     /// Says of a stage that is about to run that it takes more memory than there is; a dry run's plan says it with all that it takes.
