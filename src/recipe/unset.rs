@@ -3,8 +3,11 @@
 use serde_json::Value;
 use toml_edit::{DocumentMut, Item, Table};
 
-/// Sections whose tables are chosen by name.
-const OPEN: [&str; 3] = ["loop", "rollout", "reward"];
+/// Sections of which one table is chosen by name.
+const OPEN: [&str; 2] = ["loop", "rollout"];
+
+/// The section whose tables are called as their writer likes, and may say of which kind they are.
+const REWARD: &str = "reward";
 
 /// Writes the defaults that a table's schema knows and the table lacks, into the tables in it too.
 pub(super) fn fill(table: &mut toml::Table, schema: &Value) {
@@ -46,13 +49,24 @@ fn within(table: &mut Table, schema: &Value, left_out: &[&str]) {
         let left_out: Vec<&str> =
             paths.filter(|(table, _)| *table == name.get()).map(|(_, key)| key).collect();
         match item {
-            // Of an open section's tables there is one, or as many as are wanted.
             Item::Table(inside) if OPEN.contains(&name.get()) => within(inside, schema, &[]),
+            Item::Table(inside) if name.get() == REWARD => of_rewards(inside, schema),
             Item::Table(inside) => of_table(inside, schema, &left_out),
             Item::ArrayOfTables(all) => {
                 all.iter_mut().for_each(|inside| of_table(inside, &schema["items"], &[]))
             }
             _ => {}
+        }
+    }
+}
+
+/// The same for rewards, each with the keys of its kind.
+fn of_rewards(rewards: &mut Table, schema: &Value) {
+    for (name, item) in rewards.iter_mut() {
+        let Item::Table(inside) = item else { continue };
+        let kind = inside.get("kind").and_then(Item::as_str).unwrap_or(name.get());
+        if let Some(schema) = child(schema, kind) {
+            of_table(inside, schema, &[]);
         }
     }
 }
@@ -102,6 +116,11 @@ mod tests {
         let expected = "[run]\n# name =\n# steps =\nseed = 1\n\n[loop.sft]\n# max_tokens =\n# reduce =\n\n[reward.answer]\n# limit =\n\
                         # level =\nweight = 2.0\n";
         assert_eq!(commented(text, &sections(), &["run.seed"]), expected);
+        // Of a reward those of its kind, whatever it is called.
+        let text = "[reward.answer]\nkind = \"list\"\n\n[reward.mine]\nkind = \"answer\"\n\n[reward.other]\n";
+        let expected = "[reward.answer]\nkind = \"list\"\n\n[reward.mine]\n# weight =\n# limit =\n# level =\nkind = \"answer\"\n\n\
+                        [reward.other]\n";
+        assert_eq!(commented(text, &sections(), &[]), expected);
         let listed = "[run]\nseed = 1\n\n[[stage]]\nname = \"a\"\n\n[stage.run]\nsteps = 3\n";
         let expected = listed.replace("[stage.run]\n", "[stage.run]\n# name =\n");
         assert_eq!(commented(listed, &sections(), &["run.seed"]), expected);
