@@ -97,8 +97,8 @@ impl Stored {
     /// The tensors of one file.
     pub fn one(path: PathBuf, taking: Taking) -> Result<Self> {
         let file = Mapped::open(path.clone())?;
-        let names = file.metadata.tensors().into_keys().map(|name| (name, 0));
-        Ok(Self::of(taking, path, vec![file], names.collect()))
+        let names = file.metadata.tensors().into_keys().map(|name| (name, 0)).collect();
+        Ok(Self::of(taking, path, vec![file], names))
     }
 
     /// The tensors of one file, where it is there.
