@@ -319,9 +319,8 @@ mod tests {
         let model = model();
         let _ = model.norm.shallow_clone().detach().fill_(f64::NAN);
         model.save(dir.path()).unwrap();
-        let said = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap_err().to_string();
+        let said = refusal(dir.path());
         assert!(said.contains("tensor model.norm.weight has numbers that are not finite"), "{said}");
-        assert_eq!(Model::look(dir.path()).unwrap_err().to_string(), said);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a recipe may say, as a JSON Schema and key by key: the sections' own, and what the registry knows below the open ones.
 
+use super::explain::{take, value};
 use super::registry::Described;
 use super::stage::Sections;
 use super::unset::fill as fill_defaults;
@@ -52,7 +53,7 @@ impl Registry {
         })
     }
 
-    /// Writes the defaults of rewards into a `[reward]` table.
+    /// Writes the defaults of rewards into a `[reward]` table, and what follows from their keys.
     pub(super) fn fill_rewards(&self, rewards: &mut toml::Table) {
         for (name, table) in rewards.iter_mut() {
             let Some(table) = table.as_table_mut() else { continue };
@@ -60,7 +61,21 @@ impl Registry {
             if let Some(schema) = self.described().rewards.get(&kind) {
                 fill_defaults(table, schema);
             }
+            self.rewards.follow(&kind, table);
         }
+    }
+
+    /// Whether what stands at the dotted path `key` of a stage's sections is a value that a reward has by its other keys.
+    pub fn reward_follows(&self, sections: &toml::Table, key: &str) -> bool {
+        let (Some(written), Some(path)) =
+            (sections.get("reward").and_then(toml::Value::as_table), key.strip_prefix("reward."))
+        else {
+            return false;
+        };
+        let mut rewards = written.clone();
+        drop(take(&mut rewards, path));
+        self.fill_rewards(&mut rewards);
+        value(written, path) == value(&rewards, path)
     }
 
     /// The schema of a stage's sections.

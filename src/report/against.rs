@@ -32,7 +32,8 @@ impl Known {
                 if !name.is_empty()
                     && key != METHOD
                     && known != Some(written(&value).as_str())
-                    && stage.reads_alike_without(table, &key, registry)
+                    && (stage.reads_alike_without(table, &key, registry)
+                        || registry.reward_follows(&table.table, &key))
                 {
                     follows.insert((name, key));
                 }
@@ -170,6 +171,11 @@ mod tests {
         assert!(plain["data.train"].0 && plain["optim.lr"].0 && plain["loop"].0);
         let set = rows(&["loop.grpo.loss.clip_low=0.1"]);
         assert!(set["loop.grpo.loss.clip_low"].0 && !set["loop.grpo.kl.estimator"].0);
+        // So is what follows from a reward's keys.
+        let readable = rows(&["reward.readability={formula = \"fog\", hard = 12.0}"]);
+        let (changed, default) = &readable["reward.readability.easy"];
+        assert!(!changed && default.is_some() && readable["reward.readability.hard"].0, "{default:?}");
+        assert!(!readable.contains_key("reward.readability.reach"));
         // The rate that the method would take by itself is its default.
         assert!(!rows(&["optim.lr=1e-6"])["optim.lr"].0);
     }

@@ -156,6 +156,9 @@ impl Default for Registry {
             .with_format("reader", reader::Reader::checked)
             .with_format("roscoe", roscoe::Roscoe::checked)
             .with_format("wikiwhy", wikiwhy::Wikiwhy::checked)
+            .following("belief", belief::Belief::follow)
+            .following("hierarchical", hierarchical::Hierarchical::follow)
+            .following("readability", readability::Readability::follow)
     }
 }
 

@@ -96,16 +96,38 @@ impl Default for Readability {
     }
 }
 
+impl Formula {
+    /// What `easy`, `hard` and `reach` are by default.
+    fn usual(self) -> [f64; 3] {
+        if self == Formula::Flesch { [90.0, 30.0, 30.0] } else { [6.0, 16.0, 5.0] }
+    }
+}
+
 impl Readability {
+    /// Writes what follows from the formula, as far as the section reads it.
+    pub(super) fn follow(section: &mut toml::Table) {
+        let formula = section.get("formula").cloned().and_then(|formula| formula.try_into().ok());
+        let [easy, hard, reach] = formula.unwrap_or(Formula::Flesch).usual();
+        let plain = section.get("plain").and_then(toml::Value::as_bool) == Some(true);
+        let read = match section.contains_key("band") {
+            true => vec![("reach", reach)],
+            false if plain => vec![],
+            false => vec![("easy", easy), ("hard", hard)],
+        };
+        for (key, value) in read {
+            section.entry(key).or_insert(value.into());
+        }
+    }
+
     /// The reward, its section checked.
     pub fn checked(self) -> anyhow::Result<impl Reward> {
-        let (easy, hard) = if self.formula == Formula::Flesch { (90.0, 30.0) } else { (6.0, 16.0) };
+        let [easy, hard, reach] = self.formula.usual();
         let (easy, hard) = (self.easy.unwrap_or(easy), self.hard.unwrap_or(hard));
         anyhow::ensure!(
             (easy - hard).is_finite() && easy != hard,
             "easy = {easy}, hard = {hard}: must be two different numbers"
         );
-        let reach = self.reach.unwrap_or(if self.formula == Formula::Flesch { 30.0 } else { 5.0 });
+        let reach = self.reach.unwrap_or(reach);
         let (wants, idle) = (self.check(reach)?, self.idle());
         let reward = of_rollouts(move |example, rollout| {
             let Some(counts) = TextCounts::of(self.of.of(rollout)) else { return Ok(0.0) };

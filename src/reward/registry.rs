@@ -29,6 +29,8 @@ pub struct Registry {
 struct Row {
     factory: Factory,
     schema: fn() -> serde_json::Value,
+    /// Writes what follows from other keys of a section.
+    follow: fn(&mut toml::Table),
 }
 
 /// What every `[reward.NAME]` takes beside its own keys.
@@ -138,9 +140,24 @@ impl Registry {
             let section = toml::Value::Table(table);
             Ok(Box::new(reward.map_err(|error| vec![located(&section, format!("{error:#}"))])?))
         };
-        let row = Row { factory: Box::new(build), schema: schema::<Config> };
+        let row = Row { factory: Box::new(build), schema: schema::<Config>, follow: |_| () };
         self.rows.insert(name.to_owned(), row);
         self
+    }
+
+    /// Has `follow` write the values of `[reward.NAME]` that follow from others of its keys into a section that has its fixed defaults.
+    pub(super) fn following(mut self, name: &str, follow: fn(&mut toml::Table)) -> Self {
+        if let Some(row) = self.rows.get_mut(name) {
+            row.follow = follow;
+        }
+        self
+    }
+
+    /// Writes what follows from other keys of a reward's section, which has its fixed defaults.
+    pub fn follow(&self, kind: &str, section: &mut toml::Table) {
+        if let Some(row) = self.rows.get(kind) {
+            (row.follow)(section);
+        }
     }
 }
 
@@ -266,6 +283,44 @@ mod tests {
         assert!(misfits(&later)[0].1.contains("[reward.later] is scored after it"), "{:?}", misfits(&later));
         let itself = misfits(&relies("length"));
         assert!(itself[0].1.contains("[reward.length] is scored after it"), "{itself:?}");
+    }
+
+    #[test]
+    fn what_follows_from_other_keys_is_written_where_it_is_read() {
+        let registry = Registry::default();
+        for (kind, section, followed) in [
+            ("readability", "formula = 'flesch'", "formula = 'flesch'\neasy = 90.0\nhard = 30.0"),
+            ("readability", "formula = 'fog'\neasy = 7", "formula = 'fog'\neasy = 7\nhard = 16.0"),
+            ("readability", "formula = 'fog'\nband = [5, 8]", "formula = 'fog'\nband = [5, 8]\nreach = 5.0"),
+            ("readability", "formula = 'fog'\nplain = true", "formula = 'fog'\nplain = true"),
+            ("belief", "measure = 'prob'\nover = 'gold'", "measure = 'prob'\nover = 'gold'"),
+            (
+                "belief",
+                "measure = 'slope'\nover = 'choices'",
+                "measure = 'slope'\nover = 'choices'\nbase = 2.0",
+            ),
+            (
+                "belief",
+                "measure = 'entropy'\nover = 'gold'",
+                "measure = 'entropy'\nover = 'gold'\nbase = 2.718281828459045",
+            ),
+            (
+                "belief",
+                "measure = 'entropy'\nover = ['a', 'b']\nbase = 3",
+                "measure = 'entropy'\nover = ['a', 'b']\nbase = 3",
+            ),
+            (
+                "hierarchical",
+                "ordered = false\n[[level]]\nname = 'a'\n[[level]]\nname = 'b'\ngate = true",
+                "ordered = false\n[[level]]\nname = 'a'\ngate = false\n[[level]]\nname = 'b'\ngate = true",
+            ),
+            ("rouge", "column = 'a'", "column = 'a'"),
+            ("another", "a = 1", "a = 1"),
+        ] {
+            let mut table: toml::Table = toml::from_str(section).unwrap();
+            registry.follow(kind, &mut table);
+            assert_eq!(table, toml::from_str(followed).unwrap(), "{kind}: {section}");
+        }
     }
 
     #[test]

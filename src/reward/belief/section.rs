@@ -94,6 +94,20 @@ impl Default for Belief {
 }
 
 impl Belief {
+    /// Writes the base of logarithms, where the section takes some.
+    pub(in crate::reward) fn follow(section: &mut toml::Table) {
+        let mut belief = Self::default();
+        if let Some(Ok(measure)) = section.get("measure").map(|word| word.clone().try_into()) {
+            belief.measure = measure;
+        }
+        if let Some(Ok(over)) = section.get("over").map(|over| over.clone().try_into()) {
+            belief.over = over;
+        }
+        if belief.of_entropy() {
+            section.entry("base").or_insert(belief.base().into());
+        }
+    }
+
     /// Whether the levels are entropies.
     pub(super) fn of_entropy(&self) -> bool {
         matches!(self.measure, Measure::Entropy | Measure::Reduction | Measure::Slope)

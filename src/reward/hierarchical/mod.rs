@@ -64,6 +64,16 @@ impl Default for Hierarchical {
 }
 
 impl Hierarchical {
+    /// Writes into each level whether it is a gate.
+    pub(super) fn follow(section: &mut toml::Table) {
+        let ordered = section.get("ordered").cloned();
+        let ordered = ordered.unwrap_or_else(|| Self::default().ordered.into());
+        let levels = section.get_mut("level").and_then(toml::Value::as_array_mut).into_iter().flatten();
+        for level in levels.filter_map(toml::Value::as_table_mut) {
+            level.entry("gate").or_insert(ordered.clone());
+        }
+    }
+
     /// The reward, its section checked.
     pub fn checked(self) -> anyhow::Result<impl Reward> {
         anyhow::ensure!(!self.level.is_empty(), "no levels; add [[reward.hierarchical.level]]");
