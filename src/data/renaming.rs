@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every column that something here reads by its name.
-pub const KNOWN: [&str; 43] = [
+pub const KNOWN: [&str; 44] = [
     "id",
     "question",
     "system",
@@ -36,6 +36,7 @@ pub const KNOWN: [&str; 43] = [
     "step_scores",
     "steps",
     "cuts",
+    "branched_at",
     "forks",
     "example",
     "step",

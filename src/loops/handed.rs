@@ -21,6 +21,8 @@ pub enum OfTraces {
     Cuts,
     /// The nodes of a tree ([`Rollout::forks`](crate::rollout::Rollout::forks)).
     Forks,
+    /// Continuations of cuts that are completions of their own ([`Rollout::branched_at`](crate::rollout::Rollout::branched_at)).
+    Branches,
     /// Nodes that were voted for ([`Rollout::confidence`](crate::rollout::Rollout::confidence)).
     Votes,
 }
@@ -31,6 +33,7 @@ impl OfTraces {
         match self {
             OfTraces::Cuts => source.values_steps,
             OfTraces::Forks => source.forks,
+            OfTraces::Branches => source.branches,
             OfTraces::Votes => source.votes,
         }
     }
@@ -40,6 +43,9 @@ impl OfTraces {
         match self {
             OfTraces::Cuts => ("steps that were continued", "[rollout.prefix]"),
             OfTraces::Forks => ("a tree whose ways fork", "[rollout.tree]"),
+            OfTraces::Branches => {
+                ("continuations as completions of their own", "[rollout.prefix] with keep = \"all\"")
+            }
             OfTraces::Votes => ("a tree over a rubric's questions", "[rollout.tree] with at = \"questions\""),
         }
     }
@@ -52,10 +58,11 @@ mod tests {
     #[test]
     fn a_source_has_what_its_traits_say() {
         let group = Traits::sampled("group", 4);
-        let all = [OfTraces::Cuts, OfTraces::Forks, OfTraces::Votes];
+        let all = [OfTraces::Cuts, OfTraces::Forks, OfTraces::Branches, OfTraces::Votes];
         let of = |source: Traits| all.map(|one| one.is_of(&source));
-        assert_eq!(of(group.clone()), [false; 3]);
-        assert_eq!(of(Traits { values_steps: true, ..group.clone() }), [true, false, false]);
-        assert_eq!(of(Traits { forks: true, ..group }), [false, true, false]);
+        assert_eq!(of(group.clone()), [false; 4]);
+        assert_eq!(of(Traits { values_steps: true, ..group.clone() }), [true, false, false, false]);
+        assert_eq!(of(Traits { forks: true, ..group.clone() }), [false, true, false, false]);
+        assert_eq!(of(Traits { branches: true, ..group }), [false, false, true, false]);
     }
 }

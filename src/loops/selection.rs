@@ -35,10 +35,12 @@ fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
         correct: correct(example, rollout),
         text: &rollout.text,
         truncated: rollout.truncated(),
+        unanswered: rollout.rationale.is_none(),
         tokens: &rollout.tokens,
         given: &rollout.given,
         rating: rollout.answer().and_then(number::only).map(number::Number::to_f64),
         gold: false,
+        branched_at: rollout.branched_at.map(|place| place.tokens),
         confidence: rollout.confidence(),
     }
 }

@@ -11,8 +11,18 @@ use crate::section::{Misfit, under};
 /// The misfits of `stage`, by their full paths: its method's, and those of what every method asks.
 pub(super) fn misfits(stage: &Stage) -> Vec<Misfit> {
     let rules = [
-        duration, needs, steered, blocks, quantised, questions, explained, written, paired, search, hint,
-        prefix,
+        duration,
+        needs,
+        steered,
+        blocks,
+        quantised,
+        questions,
+        explained,
+        written,
+        paired,
+        search,
+        hint,
+        continuations,
     ];
     let mut found: Vec<Misfit> = rules.iter().flat_map(|rule| rule(stage)).collect();
     found.extend(stage.method.fits(&stage.view()));
@@ -256,13 +266,13 @@ fn hint(stage: &Stage) -> Vec<Misfit> {
     )]
 }
 
-fn prefix(stage: &Stage) -> Vec<Misfit> {
-    if !(stage.rollout.traits().adds_continuations && stage.needs().trains) {
-        return vec![];
-    }
-    vec![Misfit::new(
-        "rollout.prefix.cuts",
-        "a tree adds continuations to a group, which are no independent samples",
-        "use loop.collect here, or cuts = \"search\"",
-    )]
+/// Whoever learns in groups of independent samples has no use for continuations among them.
+fn continuations(stage: &Stage) -> Vec<Misfit> {
+    let traits = stage.rollout.traits();
+    let added = traits.adds_continuations.filter(|_| stage.needs().trains);
+    let misfit = |(key, remedy): (&str, &str)| {
+        let message = "it adds continuations to a group, which are no independent samples";
+        Misfit::new(format!("rollout.{}.{key}", traits.name), message, remedy)
+    };
+    added.map(misfit).into_iter().collect()
 }

@@ -235,6 +235,7 @@ pub(crate) mod tests {
             scores: BTreeMap::new(),
             reward: f64::NAN,
             cuts: vec![],
+            branched_at: None,
             forks: vec![],
         };
         Group {

@@ -1,6 +1,7 @@
 //! How completions come to be, and what is known of each: groups of scored rollouts.
 
 pub mod closing;
+mod cuts;
 pub mod dataset;
 pub mod environment;
 pub mod group;
@@ -18,6 +19,7 @@ pub mod tree;
 pub mod turns;
 
 pub use crate::data::Prompted;
+pub use cuts::{CutValue, Place, Tail};
 pub use search::Search;
 pub use seeds::Seeds;
 pub use source::{Figures, Picks, Sample, SamplingContext, Scorer, Source, SourceSection, Traits, Unscored};
@@ -126,6 +128,8 @@ pub struct Rollout {
     pub reward: f64,
     /// What continuations from cuts between its steps say of them, where `[rollout.prefix]` asked for some.
     pub cuts: Vec<CutValue>,
+    /// Where another completion was cut that it goes on from, where `[rollout.prefix]` makes rollouts of continuations.
+    pub branched_at: Option<Place>,
     /// The nodes on its way from the root, where it is a leaf of `[rollout.tree]`.
     pub forks: Vec<Fork>,
 }
@@ -151,6 +155,7 @@ impl Rollout {
             scores: BTreeMap::new(),
             reward: 0.0,
             cuts: Vec::new(),
+            branched_at: None,
             forks: Vec::new(),
         }
     }
@@ -274,41 +279,6 @@ impl Rollout {
     pub fn answer(&self) -> Option<&str> {
         self.rationale.as_ref().map(|r| &self.text[r.answer.clone()])
     }
-}
-
-/// What the continuations from a cut say of the steps before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CutValue {
-    /// How many steps stand before the cut: the label is that of step `step`, counted from 1. 0 is before the first, where answers are
-    /// forced.
-    pub step: usize,
-    /// How many of the completion's tokens stand before the cut.
-    pub tokens: usize,
-    /// How many bytes of its text stand before it.
-    pub bytes: usize,
-    /// Continuations.
-    pub continuations: usize,
-    /// Those with the right answer; where the row has no gold answer, those of positive reward.
-    pub good: usize,
-    /// Mean reward of the continuations, prefix and all.
-    pub value: f64,
-    /// The good continuation of fewest tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shortest: Option<Tail>,
-    /// The continuation of highest reward.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub best: Option<Tail>,
-}
-
-/// What follows a cut.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Tail {
-    /// Its text: what the whole completion has behind the cut.
-    pub text: String,
-    /// Its token ids.
-    pub tokens: Vec<u32>,
-    /// The reward of the whole.
-    pub reward: f64,
 }
 
 /// A node on a leaf's way from the root, which itself is left out.

@@ -1,6 +1,6 @@
 //! Continuations of a completion from cuts between its steps, and what they say of each step: `[rollout.prefix]` (the
 //! Monte-Carlo values of Math-Shepherd, arXiv 2312.08935; the first error of Self-Explore, arXiv 2404.10346; the trees of
-//! OmegaPRM, arXiv 2406.06592).
+//! OmegaPRM, arXiv 2406.06592; the branches of reasoning paths optimisation, arXiv 2410.10858).
 //!
 //! A cut's prefix is the token ids that were sampled, never its text again. The `k` continuations of a cut share the prompt
 //! and the prefix in the KV cache, and so do the cuts of one completion.
@@ -10,7 +10,7 @@ mod explore;
 mod omega;
 mod pool;
 
-pub use super::{CutValue, Tail};
+pub use super::{CutValue, Place, Tail};
 pub use pool::{Pool, PrefixTree, SearchCandidate};
 
 use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits, closing, independent};
@@ -39,10 +39,20 @@ pub struct PrefixRollout {
     pub cuts: Cuts,
     /// Share of the cuts, for `cuts = "share"`.
     pub share: f64,
+    /// Leave out the cuts behind the first steps: this share of a completion's steps, rounded down (planning-based DPO, arXiv
+    /// 2402.00658, leaves out 0.2 of them).
+    pub skip: f64,
+    /// Cut before the first step too, so that some continuations are whole new completions. Where `close` forces answers there always is
+    /// such a cut.
+    pub at_start: bool,
     /// Look at the cuts in order and stop after the first that no continuation leads to the right answer from.
     pub stop_at_failure: bool,
     /// Cut only completions whose answer is wrong, as Self-Explore does.
     pub only_wrong: bool,
+    /// Cut one completion of a question: the first whose answer is right, as reasoning paths optimisation does (arXiv 2410.10858).
+    pub only_right: bool,
+    /// What becomes of the continuations.
+    pub keep: Keep,
     /// How the tree grows, for `cuts = "tree"`.
     pub tree: PrefixTree,
     /// Force an answer at each cut, in place of reasoning on: a continuation is what stands before the cut, `data.format.close` and then
@@ -51,6 +61,17 @@ pub struct PrefixRollout {
     pub close: bool,
     /// Tokens of a forced answer, at most.
     pub answer_tokens: usize,
+}
+
+/// What becomes of continuations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// Of each cut the shortest good one and the best one stand beside the cut; of the others there is what they come to.
+    Best,
+    /// Besides, each becomes a completion of its question, whose `branched_at` says where it was cut off:
+    /// `select.pairs.kind = "branches"` pairs those of one cut.
+    All,
 }
 
 /// Which cuts of a completion are continued.
@@ -75,8 +96,12 @@ impl Default for PrefixRollout {
             continuations: 4,
             cuts: Cuts::Every,
             share: 0.5,
+            skip: 0.0,
+            at_start: false,
             stop_at_failure: false,
             only_wrong: false,
+            only_right: false,
+            keep: Keep::Best,
             tree: PrefixTree::default(),
             close: false,
             answer_tokens: 16,
@@ -90,10 +115,35 @@ impl PrefixRollout {
         let search = self.cuts == Cuts::Search;
         let stops = self.stop_at_failure;
         let tree = self.cuts != Cuts::Tree || !(stops || self.only_wrong || self.size < 2);
+        let scans = matches!(self.cuts, Cuts::Every | Cuts::Share);
         let mut found = broken(&[
             (self.size > 0, "size", "at least one is needed"),
             (self.continuations > 0, "continuations", "at least one is needed"),
             (self.share > 0.0 && self.share <= 1.0, "share", "it must be more than 0 and at most 1"),
+            (
+                (0.0..1.0).contains(&self.skip),
+                "skip",
+                "it must be a share of the steps, from 0 to less than 1",
+            ),
+            (
+                self.skip == 0.0 || (scans && !self.close && !self.at_start),
+                "skip",
+                "it leaves out cuts that close, at_start and the searches of cuts = \"search\" and \"tree\" need; take it \
+                 out",
+            ),
+            (scans || !self.at_start, "at_start", "a search begins behind the first step; take it out"),
+            (
+                !self.only_right || (scans && !self.only_wrong),
+                "only_right",
+                "what is looked for in wrong completions is not in a right one; take out only_wrong, and use cuts = \
+                 \"every\" or \"share\"",
+            ),
+            (
+                self.keep == Keep::Best || (scans && !self.close),
+                "keep",
+                "it is for continuations of every cut or a share of them, and neither for forced answers nor for \
+                 searches; take it out",
+            ),
             (
                 !search || self.only_wrong,
                 "cuts",
@@ -145,7 +195,9 @@ impl PrefixRollout {
         let drawn = |step: &usize| {
             self.cuts == Cuts::Every || seed::uniform(seed::derive(&[seed, *step as u64])) < self.share
         };
-        let left = (1..=steps).filter(|step| !known.contains_key(step)).filter(drawn);
+        // 0.29 · 100 is less than 29 by rounding alone.
+        let skipped = (self.skip * steps as f64 + 1e-9) as usize;
+        let left = (skipped + 1..=steps).filter(|step| !known.contains_key(step)).filter(drawn);
         left.take(if self.stop_at_failure { 1 } else { steps }).collect()
     }
 }
@@ -154,7 +206,14 @@ impl SourceSection for PrefixRollout {
     fn traits(&self) -> Traits<'_> {
         Traits {
             values_steps: true,
-            adds_continuations: self.cuts == Cuts::Tree,
+            adds_continuations: match (self.cuts, self.keep) {
+                (Cuts::Tree, _) => Some(("cuts", "use loop.collect here, or cuts = \"search\"")),
+                (_, Keep::All) => {
+                    Some(("keep", "use loop.collect here and learn in a later stage, or keep = \"best\""))
+                }
+                _ => None,
+            },
+            branches: self.keep == Keep::All,
             ..Traits::sampled("prefix", self.size)
         }
     }
@@ -168,6 +227,7 @@ impl SourceSection for PrefixRollout {
             (self.cuts == Cuts::Share, &["share"], "unless cuts = \"share\""),
             (self.cuts == Cuts::Tree, &["tree"], "unless cuts = \"tree\""),
             (self.close, &["answer_tokens"], "with close = false"),
+            (!self.close, &["at_start"], "with close = true, which cuts there anyway"),
         ])
     }
 
@@ -194,17 +254,6 @@ impl Source for PrefixRollout {
         }
         Ok(groups)
     }
-}
-
-/// Where a completion may be cut: after `step` of its steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    /// How many steps stand before the cut; at least 1, but where an answer is forced before the first.
-    pub step: usize,
-    /// How many of the completion's tokens stand before it.
-    pub tokens: usize,
-    /// How many bytes of its text stand before it: what those tokens decode to.
-    pub bytes: usize,
 }
 
 /// The cuts between the steps of a completion, the last behind its last step. What separates two steps belongs to the

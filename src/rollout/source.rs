@@ -183,8 +183,11 @@ pub struct Traits<'a> {
     pub forks: bool,
     /// Whether the nodes of their tree may have votes ([`Rollout::confidence`]).
     pub votes: bool,
-    /// Whether continuations of a group's rollouts become rollouts of the group, which are no independent samples.
-    pub adds_continuations: bool,
+    /// Where continuations of a group's rollouts become rollouts of the group, which are no independent samples: the source's key that
+    /// says so, and what to do about it.
+    pub adds_continuations: Option<(&'static str, &'static str)>,
+    /// Whether all continuations of a cut are rollouts, which say where they branched off ([`Rollout::branched_at`]).
+    pub branches: bool,
     /// Whether parts of the completions are given and not sampled ([`Rollout::given`]): who learns from them has to leave those out.
     pub gives: bool,
     /// Whether they are episodes of an environment, which says what they are worth ([`Rollout::episode`]) and what stands behind their prompts.
@@ -205,7 +208,8 @@ impl Traits<'_> {
             values_steps: false,
             forks: false,
             votes: false,
-            adds_continuations: false,
+            adds_continuations: None,
+            branches: false,
             gives: false,
             episodes: false,
         }

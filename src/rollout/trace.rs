@@ -3,7 +3,7 @@
 //! `prompt`, `completion`, `answer` and `choices` are the columns that `[data]` reads, so a file of traces is a
 //! dataset: `data.train = "@stage"` trains on an earlier stage's rollouts.
 
-use super::{CutValue, Fork, Group, Rollout, Score};
+use super::{CutValue, Fork, Group, Place, Rollout, Score};
 use crate::data::row::Problems;
 use crate::data::tree::finite;
 use crate::data::{Example, Prompt};
@@ -70,6 +70,9 @@ pub struct Trace {
     /// What continuations from cuts between its steps say of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<CutValue>,
+    /// Where another completion of its group was cut that it goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branched_at: Option<Place>,
     /// The nodes of its tree that lead up to it, where it is a leaf of one; `example` and `step` name the tree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forks: Vec<Fork>,
@@ -82,7 +85,7 @@ pub struct Trace {
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-pub const OWN: [&str; 27] = [
+pub const OWN: [&str; 28] = [
     "id",
     "example",
     "step",
@@ -108,6 +111,7 @@ pub const OWN: [&str; 27] = [
     given::COLUMN,
     "episode_reward",
     "cuts",
+    "branched_at",
     "forks",
     "own_completion",
 ];
@@ -145,6 +149,7 @@ impl Trace {
             given: rollout.given.clone(),
             episode_reward: rollout.episode,
             cuts: rollout.cuts.clone(),
+            branched_at: rollout.branched_at,
             forks: rollout.forks.clone(),
             own_completion: example.completion.clone().filter(|own| *own != rollout.text),
             columns: others.map(|(name, value)| (name.clone(), value.clone())).collect(),
@@ -243,6 +248,7 @@ impl Trace {
             scores: scores.collect(),
             reward: self.reward,
             cuts: self.cuts,
+            branched_at: self.branched_at,
             forks: self.forks,
             ..rollout
         }

@@ -18,11 +18,13 @@ use std::collections::HashSet;
 
 /// Filters over the rollouts of one example: `[select]`. All are off by default.
 ///
-/// They work in the order of the keys below: first on the group as a whole, then on each rollout by itself, then on
-/// what is left of the group.
+/// They work in the order of the keys below: on what has no answer, on the group as a whole, then on each rollout by itself,
+/// then on what is left of the group.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Select {
+    /// Leave out completions of which no answer could be read, before anything is counted: `pass_rate` is then a share of the others.
+    pub answered: bool,
     /// Keep a group only if its share of correct rollouts lies in this window, ends included: `[0.1, 0.9]` leaves
     /// out examples that are too hard or too easy to learn from.
     pub pass_rate: Option<[f64; 2]>,
@@ -51,6 +53,8 @@ pub struct Candidate<'a> {
     pub text: &'a str,
     /// Whether the token limit cut it off.
     pub truncated: bool,
+    /// Whether no answer could be read of it.
+    pub unanswered: bool,
     /// The completion's token ids.
     pub tokens: &'a [u32],
     /// What of it was given and not sampled.
@@ -59,6 +63,8 @@ pub struct Candidate<'a> {
     pub rating: Option<f64>,
     /// Whether it is the row's own completion rather than a rollout.
     pub gold: bool,
+    /// How many of its tokens it has of another that it goes on from, where that was cut (`[rollout.prefix] keep = "all"`).
+    pub branched_at: Option<usize>,
     /// The share of votes for it, where it is a path through a rubric's questions.
     pub confidence: Option<f64>,
 }
@@ -75,6 +81,8 @@ pub struct Selection {
 /// How many rollouts each filter left out; a rollout counts for the first that did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dropped {
+    /// No answer could be read.
+    pub unanswered: usize,
     /// The group's pass rate lay outside the window.
     pub pass_rate: usize,
     /// Cut off by the token limit.
@@ -106,11 +114,12 @@ impl Select {
     /// The same, with how many each filter left out.
     pub fn sort(&self, group: &[Candidate]) -> Selection {
         let mut dropped = Dropped::default();
-        if !self.in_window(group) {
-            dropped.pass_rate = group.len();
+        let mut kept: Vec<usize> = (0..group.len()).collect();
+        dropped.unanswered = drop(&mut kept, |i| self.answered && group[i].unanswered);
+        if !self.in_window(group, &kept) {
+            dropped.pass_rate = kept.len();
             return Selection { kept: vec![], dropped };
         }
-        let mut kept: Vec<usize> = (0..group.len()).collect();
         let mut texts = HashSet::new();
         dropped.truncated = drop(&mut kept, |i| self.drop_truncated && group[i].truncated);
         dropped.not_correct = drop(&mut kept, |i| self.correct && group[i].correct != Some(true));
@@ -139,9 +148,9 @@ impl Select {
     }
 
     /// Without a gold answer there is no pass rate, and a window cannot hold it.
-    fn in_window(&self, group: &[Candidate]) -> bool {
+    fn in_window(&self, group: &[Candidate], kept: &[usize]) -> bool {
         let Some([low, high]) = self.pass_rate else { return true };
-        let graded = group.iter().filter_map(|candidate| candidate.correct);
+        let graded = kept.iter().filter_map(|&index| group[index].correct);
         let (right, all) =
             graded.fold((0_usize, 0_usize), |(right, all), is| (right + usize::from(is), all + 1));
         all > 0 && (low..=high).contains(&(right as f64 / all as f64))
@@ -213,6 +222,23 @@ mod tests {
         assert_eq!(select("pass_rate = [0.0, 0.8]").keep(&group()).len(), 6);
         assert_eq!(select("pass_rate = [0.0, 0.79]").sort(&group()).dropped.pass_rate, 6);
         assert_eq!(select("pass_rate = [0.0, 1.0]").keep(&[candidate(1.0, None, "")]), Vec::<usize>::new());
+    }
+
+    /// R-PRM keeps a step if more than a third of its valid critiques agree: 2 of 5, and not 2 of 6.
+    #[test]
+    fn what_has_no_answer_can_count_nowhere() {
+        let critique = |correct, unanswered| Candidate { unanswered, ..candidate(0.0, Some(correct), "") };
+        let critiques = |valid: usize| {
+            let wrong = (2..8).map(|at| critique(false, at >= valid));
+            [critique(true, false), critique(true, false)].into_iter().chain(wrong).collect::<Vec<_>>()
+        };
+        let strict = select("answered = true\npass_rate = [0.334, 1.0]");
+        assert_eq!(strict.keep(&critiques(5)), [0, 1, 2, 3, 4]);
+        let dropped = Dropped { unanswered: 2, pass_rate: 6, ..Dropped::default() };
+        assert_eq!(strict.sort(&critiques(6)), Selection { kept: vec![], dropped });
+        // Counted with those that say nothing, 2 of 8 are too few.
+        assert!(select("pass_rate = [0.334, 1.0]").keep(&critiques(5)).is_empty());
+        assert_eq!(select("answered = true").keep(&critiques(3)), [0, 1, 2]);
     }
 
     #[test]

@@ -109,6 +109,11 @@ fn pairs_of_what_traces_never_have_are_refused() {
             &errors,
             "it needs steps that were continued, which the traces of \"@c\" ([rollout.group]) do not have",
         ),
+        (
+            &kind("branches"),
+            "it needs continuations as completions of their own, which the traces of \"@c\" ([rollout.group]) do not have; collect them with \
+             [rollout.prefix] with keep = \"all\", or use another kind",
+        ),
         (&paths, "it needs a tree over a rubric's questions"),
         (online, "it needs a tree whose ways fork, which completions of [rollout.group] do not have"),
     ]);

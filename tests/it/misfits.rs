@@ -79,8 +79,13 @@ fn ways_that_completions_come_to_be() {
         ),
         (
             "[data.task.addition]\n[reward.answer]\n[loop.grpo]\n[rollout.prefix]\ncuts = \"tree\"",
-            "6: rollout.prefix.cuts = \"tree\": a tree adds continuations to a group, which are no independent samples; use \
+            "6: rollout.prefix.cuts = \"tree\": it adds continuations to a group, which are no independent samples; use \
              loop.collect here, or cuts = \"search\"",
+        ),
+        (
+            "[data.task.addition]\n[reward.answer]\n[loop.grpo]\n[rollout.prefix]\nkeep = \"all\"",
+            "6: rollout.prefix.keep = \"all\": it adds continuations to a group, which are no independent samples; use \
+             loop.collect here and learn in a later stage, or keep = \"best\"",
         ),
         (
             "[data.task.addition]\n[reward.answer]\n[loop.grpo]\n[rollout.dataset]",

@@ -3,6 +3,7 @@
 use crate::program::{Program, list, number};
 use crate::recipes::{after_sums, sums};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rollouts of a model that has learned some sums are cut after every step.
 fn recipe() -> String {
@@ -36,6 +37,59 @@ fn first_errors_become_pairs() {
         number(first, "rewards/margins").abs() < 1e-4,
         "the reference is the policy before its first update"
     );
+}
+
+/// Every continuation of the first right completion's cuts is a trace; a preference stage crosses the right with the wrong ones of
+/// each cut.
+#[test]
+fn branches_of_one_right_path_become_pairs() {
+    let branching = "\nonly_right = true\nkeep = \"all\"\nat_start = true\nsize = 3\n";
+    let more = "run.steps = 8\npolicy.model";
+    let rest = "data.train = \"@collect\"\n[stage.select.pairs]\nkind = \"branches\"\nmatching = \"random\"\nper_example = 8\n\
+                [stage.loop.dpo]\nmask = \"shared_prefix\"\nweigh = \"questions\"\nloss.kind = \"orpo\"\n";
+    let recipe = recipe().replace("\nsize = 3\n", branching).replace("run.steps = 2\npolicy.model", more)
+        + &after_sums("dpo", 2, rest);
+    let program = Program::new(&recipe);
+    program.train(&["--quiet"]).success();
+    let mut groups: BTreeMap<(String, u64), Vec<Value>> = BTreeMap::new();
+    for trace in traces(&program) {
+        let step = trace["step"].as_u64().unwrap();
+        groups.entry((trace["example"].to_string(), step)).or_default().push(trace);
+    }
+    // [reward.answer] is the only one.
+    let right = |trace: &Value| number(trace, "reward") == 1.0;
+    let mut questions: BTreeMap<String, BTreeSet<[String; 2]>> = BTreeMap::new();
+    for ((question, _), group) in &groups {
+        let (own, branches) = group.split_at(3);
+        assert!(own.iter().all(|trace| trace["branched_at"].is_null()));
+        let Some(path) = own.iter().find(|trace| right(trace)) else {
+            assert!(branches.is_empty(), "nothing right, nothing to branch from");
+            continue;
+        };
+        assert!(own.iter().all(|trace| trace == path || trace["cuts"].is_null()), "one path is cut");
+        let cuts = list(path, "cuts");
+        assert_eq!(cuts[0]["step"], 0);
+        assert_eq!(branches.len(), 4 * cuts.len());
+        for (cut, ways) in cuts.iter().zip(branches.chunks(4)) {
+            let kept = number(cut, "tokens") as usize;
+            for way in ways {
+                assert_eq!(way["branched_at"]["step"], cut["step"]);
+                assert_eq!(list(way, "completion_ids")[..kept], list(path, "completion_ids")[..kept]);
+            }
+            assert_eq!(number(cut, "good"), ways.iter().filter(|way| right(way)).count() as f64);
+            for better in ways.iter().filter(|way| right(way)) {
+                for worse in ways.iter().filter(|way| !right(way)) {
+                    let pair = [better, worse].map(|way| way["completion_ids"].to_string());
+                    questions.entry(question.clone()).or_default().insert(pair);
+                }
+            }
+        }
+    }
+    // A question that was asked in two steps has the pairs of both.
+    let expected: usize = questions.values().map(|pairs| pairs.len().min(8)).sum();
+    let first = &program.of_stage("dpo")[0];
+    assert!(expected > 0, "no pair, so this shows nothing");
+    assert_eq!(number(first, "pairs/built"), expected as f64);
 }
 
 /// Whether the first cut that no continuation is good from stands behind another cut, which then is a good one.
@@ -119,7 +173,7 @@ fn trees_are_kept_shown_and_learned_from() {
     let (kept, whole): (usize, usize) =
         (laid(&trees[0]), first.iter().map(|leaf| list(leaf, "completion_ids").len()).sum());
     assert!(0 < kept && kept < whole, "{kept} of {whole} tokens");
-    let nodes: std::collections::BTreeMap<u64, f64> = first
+    let nodes: BTreeMap<u64, f64> = first
         .iter()
         .flat_map(|trace| list(trace, "forks"))
         .map(|fork| (fork["node"].as_u64().unwrap(), number(fork, "value")))

@@ -2,7 +2,7 @@
 
 use crate::data::{Feedback, FeedbackCompletion};
 use crate::reward::answer;
-use crate::rollout::prefix::Tail;
+use crate::rollout::prefix::{CutValue, Tail};
 use crate::rollout::{Group, Rollout};
 use crate::select::Candidate;
 use crate::select::pairs::{Dropped, StepPair, Unpaired, first_error};
@@ -31,20 +31,21 @@ pub fn pairs(group: &Group, kept: &[usize], most: usize) -> (Vec<Feedback>, Drop
 }
 
 fn pair(rollout: &Rollout, fresh: &[&Rollout]) -> Result<Feedback, Unpaired> {
-    // Only where answers are forced is there a cut before the first step.
-    if rollout.cuts.iter().any(|cut| cut.step == 0) {
+    // Answers that were forced leave no continuation, and a cut before the first step.
+    if rollout.cuts.iter().any(|cut| cut.step == 0 && cut.best.is_none()) {
         return Err(Unpaired::NoneGood);
     }
+    let behind_steps: Vec<&CutValue> = rollout.cuts.iter().filter(|cut| cut.step > 0).collect();
     let good = |tokens| Candidate { correct: Some(true), tokens, ..Candidate::default() };
     let fresh_tokens = fresh.iter().map(|rollout| good(rollout.tokens.as_slice())).collect();
     // Of a cut only its shortest good continuation is kept, which is the one to be chosen.
     let after = |cut: &'_ Option<Tail>| cut.iter().map(|tail| tail.tokens.clone()).collect::<Vec<_>>();
-    let tails: Vec<Vec<Vec<u32>>> = rollout.cuts.iter().map(|cut| after(&cut.shortest)).collect();
+    let tails: Vec<Vec<Vec<u32>>> = behind_steps.iter().map(|cut| after(&cut.shortest)).collect();
     let continued = tails.iter().map(|tails| tails.iter().map(|tail| good(tail.as_slice())).collect());
     let cuts: Vec<Vec<Candidate>> = std::iter::once(fresh_tokens).chain(continued).collect();
     let StepPair { step, chosen } = first_error(&cuts.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
-    let failed = &rollout.cuts[step];
-    let chosen = match step.checked_sub(1).map(|before| &rollout.cuts[before]) {
+    let failed = behind_steps[step];
+    let chosen = match step.checked_sub(1).map(|before| behind_steps[before]) {
         None => completion(&fresh[chosen].text, &fresh[chosen].tokens),
         Some(cut) => {
             let tail = cut.shortest.as_ref().ok_or(Unpaired::NoneGood)?;
@@ -66,7 +67,6 @@ fn completion(text: &str, tokens: &[u32]) -> FeedbackCompletion {
 mod tests {
     use super::*;
     use crate::reward::tests::group;
-    use crate::rollout::prefix::CutValue;
 
     /// "ab" + "cd" + "#### 8": from after "ab" one of two came out right, from after "cd" none.
     fn wrong() -> Group {
@@ -115,6 +115,23 @@ mod tests {
         // A rollout that was not cut, or that is never lost, has no error to learn from.
         group.rollouts[0].cuts.clear();
         assert_eq!(pairs(&group, &[0, 1], 9).1.no_error, 1);
+    }
+
+    /// Continuations from before the first step are fresh attempts beside the group's, and say nothing of a step.
+    #[test]
+    fn a_cut_before_the_first_step_is_passed_over() {
+        let mut group = wrong();
+        let before = CutValue {
+            step: 0,
+            tokens: 0,
+            bytes: 0,
+            good: 0,
+            shortest: None,
+            ..group.rollouts[0].cuts[0].clone()
+        };
+        let best = group.rollouts[0].cuts[0].shortest.clone();
+        group.rollouts[0].cuts.insert(0, CutValue { best, ..before });
+        assert_eq!(texts(&pairs(&group, &[0, 1, 2], 9).0[0]), ("a\n#### 7", "a\nb\n"));
     }
 
     /// With a right rollout in the group, the cut before the first step would otherwise give it for nothing at all.

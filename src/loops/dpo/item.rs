@@ -17,7 +17,7 @@ use std::collections::HashMap;
 pub(super) const WEIGHT: &str = "weight";
 /// Of an item: how much better the chosen one is to be.
 pub(super) const MARGIN: &str = "margin";
-/// Of an item: how much −log p of the chosen one counts.
+/// Of an item: how much −log p of the chosen one counts, before its weight.
 pub(super) const NLL_WEIGHT: &str = "nll_weight";
 /// Of an item: how many leading learned tokens of the chosen and of the rejected do not count.
 pub(super) const PREFIX: &str = "prefix";
@@ -42,7 +42,7 @@ pub(super) fn shape(item: &Item) -> PairShape {
         rationale: learned(item, 2),
         weight: item.number(WEIGHT),
         margin: item.number(MARGIN),
-        nll_weight: item.number(NLL_WEIGHT),
+        nll_weight: item.number(NLL_WEIGHT) * item.number(WEIGHT),
     }
 }
 
@@ -293,6 +293,9 @@ mod tests {
         let pair = item(vec![side(&[5, 6, 7, 8]), side(&[5, 6, 9])], 1.0);
         assert_eq!((shape(&pair).chosen, shape(&pair).rejected), (3, 2));
         assert!(counted(&pair).all(|counts| counts));
+        // A pair that counts half counts half in both of its terms.
+        let half = shape(&item(vec![side(&[5, 6, 7, 8]), side(&[5, 6, 9])], 0.5).with(NLL_WEIGHT, 0.25));
+        assert_eq!((half.weight, half.nll_weight), (0.5, 0.125));
         let masked = Dpo { mask: Mask::SharedPrefix, ..Dpo::default() };
         let masked = masked.usable(pair, &policy, &mut Metrics::default()).unwrap();
         assert_eq!(counted(&masked).collect::<Vec<_>>(), [false, true, true, false, true]);

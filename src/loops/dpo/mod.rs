@@ -18,7 +18,6 @@ mod source;
 pub use flow::{Flow, WRITER};
 pub use section::{About, Dpo, Mask, Weigh};
 pub use source::Counts;
-use source::weigh_questions;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
@@ -86,9 +85,7 @@ impl DpoMethod {
         let groups = agreed(&*worker.ranks, sampled)?;
         figures::describe(&groups, metrics);
         let (mut feedback, counts) = self.dpo.feedback(&groups, &worker.select);
-        if self.dpo.weigh == Weigh::Questions {
-            worker.over_ranks(|sum| weigh_questions(&mut feedback, sum))?;
-        }
+        self.dpo.weigh(&groups, &mut feedback, Some(worker))?;
         report_counts(&counts, |name, count| metrics.count(name, count));
         let mut taken = Taken::default();
         for (group, all) in groups.iter().zip(&feedback) {

@@ -95,6 +95,9 @@ pub enum Weigh {
     Pairs,
     /// All questions alike: the more pairs a question has, the less each counts.
     Questions,
+    /// All gold answers alike: the more pairs an answer has, the less each counts. For verdicts, of which one comes more often than the
+    /// other (R-PRM, arXiv 2503.21295, leaves pairs of that one out).
+    Answers,
 }
 
 impl Dpo {
@@ -173,6 +176,7 @@ impl Dpo {
         let of = match kind {
             _ if self.loss.unpaired() => return None,
             PairKind::FirstError => OfTraces::Cuts,
+            PairKind::Branches => OfTraces::Branches,
             PairKind::Siblings => OfTraces::Forks,
             PairKind::PathLabel => OfTraces::Votes,
             _ => return None,

@@ -4,7 +4,9 @@ use super::{Dpo, Weigh, first_error};
 use crate::data::row::Problems;
 use crate::data::{Dataset, Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
+use crate::loops::Worker;
 use crate::loops::selection::{candidates, own_completion};
+use crate::ranks::gathered;
 use crate::rationale::Format;
 use crate::rollout::trace::{self, NoTraces};
 use crate::rollout::{Group, Rollout};
@@ -54,9 +56,7 @@ impl Dpo {
             Err(no) => return self.unstated(&rows, no).into_result().map(|()| (rows, Counts::default())),
         };
         let (mut feedback, counts) = self.feedback(&groups, select);
-        if self.weigh == Weigh::Questions {
-            weigh_questions(&mut feedback, &mut alone);
-        }
+        self.weigh(&groups, &mut feedback, None)?;
         let mut examples = Vec::new();
         for (group, all) in groups.iter().zip(feedback) {
             for (number, one) in all.into_iter().enumerate() {
@@ -159,6 +159,29 @@ impl Dpo {
         (all, counts)
     }
 
+    /// Lets pairs count as `weigh` says, over the groups of all ranks where there is a `worker`.
+    pub(super) fn weigh(
+        &self,
+        groups: &[Group],
+        all: &mut [Vec<Feedback>],
+        worker: Option<&Worker>,
+    ) -> Result<()> {
+        match (self.weigh, worker) {
+            (Weigh::Pairs, _) => {}
+            (Weigh::Questions, None) => weigh_questions(all, &mut alone),
+            (Weigh::Questions, Some(worker)) => worker.over_ranks(|sum| weigh_questions(all, sum))?,
+            (Weigh::Answers, _) => {
+                let own = pairs_by_answer(groups, all);
+                let counts = match worker {
+                    None => own,
+                    Some(worker) => gathered(&*worker.ranks, own)?.concat(),
+                };
+                weigh_answers(groups, all, &counts);
+            }
+        }
+        Ok(())
+    }
+
     fn feedback_of(&self, candidates: &[Candidate], built: Built) -> (Vec<Feedback>, Dropped) {
         let feedback = built.pairs.iter().map(|pair| Feedback::Pair {
             chosen: completion(&candidates[pair.chosen]),
@@ -205,17 +228,41 @@ fn completion(candidate: &Candidate) -> FeedbackCompletion {
 }
 
 /// Weights n/(g·n_q), with n pairs of g questions and n_q of this one: questions count alike and weights average 1.
-pub(super) fn weigh_questions(all: &mut [Vec<Feedback>], sum: &mut Sum) {
+fn weigh_questions(all: &mut [Vec<Feedback>], sum: &mut Sum) {
     let of_rank = all.iter().filter(|feedback| !feedback.is_empty()).count();
     let mut sums = [all.iter().map(Vec::len).sum::<usize>() as f64, of_rank as f64];
     sum(&mut sums);
     let [built, questions] = sums;
     for feedback in all {
         let even = built / (questions * feedback.len().max(1) as f64);
-        for one in feedback {
-            let (Feedback::Pair { weight, .. } | Feedback::Label { weight, .. }) = one;
-            *weight *= even;
+        multiply(feedback, even);
+    }
+}
+
+/// How many pairs each group has, by its gold answer.
+fn pairs_by_answer(groups: &[Group], all: &[Vec<Feedback>]) -> Vec<(Option<String>, usize)> {
+    groups.iter().zip(all).map(|(group, of)| (group.example.answer.clone(), of.len())).collect()
+}
+
+/// Weights n/(g·n_a), with n pairs of g gold answers and n_a of this one by the `counts` of the groups of all ranks: answers count
+/// alike and weights average 1.
+fn weigh_answers(groups: &[Group], all: &mut [Vec<Feedback>], counts: &[(Option<String>, usize)]) {
+    let mut pairs: BTreeMap<&Option<String>, usize> = BTreeMap::new();
+    for (answer, count) in counts.iter().filter(|(_, count)| *count > 0) {
+        *pairs.entry(answer).or_default() += count;
+    }
+    let built: usize = pairs.values().sum();
+    for (group, feedback) in groups.iter().zip(all) {
+        if let Some(own) = pairs.get(&group.example.answer) {
+            multiply(feedback, built as f64 / (pairs.len() * own) as f64);
         }
+    }
+}
+
+fn multiply(feedback: &mut [Feedback], factor: f64) {
+    for one in feedback {
+        let (Feedback::Pair { weight, .. } | Feedback::Label { weight, .. }) = one;
+        *weight *= factor;
     }
 }
 
@@ -223,6 +270,7 @@ pub(super) fn weigh_questions(all: &mut [Vec<Feedback>], sum: &mut Sum) {
 mod tests {
     use super::*;
     use crate::reward::tests::group;
+    use crate::rollout::prefix::Place;
 
     fn built(recipe: &str, select: &str, groups: &[Group]) -> (Vec<Vec<Feedback>>, Counts) {
         let dpo: Dpo = toml::from_str(recipe).unwrap();
@@ -234,9 +282,7 @@ mod tests {
             }
         }
         let (mut feedback, counts) = dpo.feedback(&groups, &toml::from_str(select).unwrap());
-        if dpo.weigh == Weigh::Questions {
-            weigh_questions(&mut feedback, &mut alone);
-        }
+        dpo.weigh(&groups, &mut feedback, None).unwrap();
         (feedback, counts)
     }
 
@@ -263,6 +309,26 @@ mod tests {
         assert_eq!(weights(&built("", "", &groups).0), [1.0; 4]);
     }
 
+    /// Three pairs of one gold answer and one of the other: 4/(2·3) and 4/(2·1). A group without pairs is of no answer.
+    #[test]
+    fn answers_can_count_alike() {
+        let groups = [
+            group(Some("yes"), &[], &["#### yes", "#### no", "#### no"]),
+            group(Some("no"), &[], &["#### no", "#### yes"]),
+            group(Some("yes"), &[], &["#### yes", "#### no"]),
+            group(Some("maybe"), &[], &["#### maybe"]),
+        ];
+        let (feedback, _) = built("weigh = \"answers\"", "", &groups);
+        assert_eq!(feedback.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1, 1, 0]);
+        let often = 4.0 / 6.0;
+        assert_eq!(weights(&feedback), [often, often, 2.0, often]);
+        // What other ranks have counts: with two more of the second answer, three of either, all count alike.
+        let (mut feedback, _) = built("", "", &groups);
+        let others = [pairs_by_answer(&groups, &feedback), vec![(Some("no".into()), 2)]].concat();
+        weigh_answers(&groups, &mut feedback, &others);
+        assert_eq!(weights(&feedback), [1.0; 4]);
+    }
+
     #[test]
     fn rewards_become_margins_and_filters_go_first() {
         let groups = [group(Some("7"), &[], &["#### 8", "#### 9", "#### 7"])];
@@ -275,6 +341,22 @@ mod tests {
         assert_eq!(feedback[0].iter().map(margin).collect::<Vec<_>>(), [1.0, 0.5]);
         let (feedback, counts) = built("", "min_reward = 1.0", &groups);
         assert_eq!((feedback[0].len(), counts.dropped["filtered"]), (1, 1));
+    }
+
+    /// The path itself is cut behind its first token; a right and a wrong way go on from there, and another wrong one from the start.
+    #[test]
+    fn branches_of_one_cut_become_pairs() {
+        let mut group = group(Some("7"), &[], &["#### 7", "a\n#### 7", "b\n#### 8", "c\n#### 9"]);
+        let at = |tokens: usize| Some(Place { step: tokens, tokens, bytes: tokens });
+        let of = [(vec![1, 2], None), (vec![1, 3], at(1)), (vec![1, 4], at(1)), (vec![5], at(0))];
+        for (rollout, (tokens, branched_at)) in group.rollouts.iter_mut().zip(of) {
+            (rollout.tokens, rollout.branched_at) = (tokens, branched_at);
+        }
+        let select = toml::from_str("pairs.kind = \"branches\"").unwrap();
+        let (feedback, counts) = Dpo::default().feedback(&[group], &select);
+        let Feedback::Pair { chosen, rejected, .. } = &feedback[0][0] else { panic!("a pair") };
+        assert_eq!((chosen.text.as_str(), rejected.text.as_str()), ("a\n#### 7", "b\n#### 8"));
+        assert_eq!((chosen.tokens.as_deref(), counts.built), (Some(&[1, 3][..]), 1));
     }
 
     #[test]

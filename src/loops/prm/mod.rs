@@ -222,8 +222,13 @@ impl Section for Prm {
             rows_alone: true,
             head: true,
             leaves: if self.is_spoken() { Leaves::Both } else { Leaves::Scorer },
-            of_traces: (self.learns == Learns::Pairs && stage.select.pairs.kind == PairKind::PathLabel)
-                .then_some(("select.pairs.kind", OfTraces::Votes)),
+            of_traces: match stage.select.pairs.kind {
+                _ if self.learns != Learns::Pairs => None,
+                PairKind::Branches => Some(OfTraces::Branches),
+                PairKind::PathLabel => Some(OfTraces::Votes),
+                _ => None,
+            }
+            .map(|of| ("select.pairs.kind", of)),
             classless: self.compares(),
             selects: match self.learns {
                 Learns::Steps | Learns::Outcome => Selects::Nothing,

@@ -75,6 +75,7 @@ fn candidate(trace: &Trace) -> Candidate<'_> {
         correct: Some(is(trace, CORRECT)),
         text: &trace.completion,
         truncated: trace.stop == StopReason::Length,
+        unanswered: trace.predicted.is_none(),
         tokens: &trace.completion_ids,
         given: &trace.given,
         ..Candidate::default()

@@ -1,7 +1,7 @@
 //! Completions cut between their steps and continued, so that every step has a value.
 
 use super::cost::Cost;
-use super::{Cut, CutValue, Place, PrefixRollout, continuations, places};
+use super::{Cut, CutValue, Keep, Place, PrefixRollout, continuations, places};
 use crate::data::Tokenizer;
 use crate::engine::Statistics;
 use crate::error::Result;
@@ -69,7 +69,7 @@ pub(super) fn explore(
     }
 }
 
-/// The continuations of each place, or the answers forced there, scored by the rewards of any weight as a group of its own; and what
+/// The continuations of each place, or the answers forced there, scored as a group of its own; and what
 /// that took.
 fn scored_continuations(
     groups: &[Group],
@@ -104,7 +104,11 @@ fn scored_continuations(
         Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts, place: of.place }
     };
     let mut continued: Vec<Group> = from.iter().zip(continued).map(group).collect();
-    context.scorer.score_counting(&mut continued)?;
+    match section.keep {
+        Keep::Best => context.scorer.score_counting(&mut continued)?,
+        // They are completions like any other, with what each reward says of them.
+        Keep::All => context.scorer.score(&mut continued)?,
+    }
     Ok((continued.into_iter().map(|group| group.rollouts).collect(), statistics))
 }
 
@@ -134,12 +138,25 @@ struct Steps {
     known: BTreeMap<usize, CutValue>,
     /// Whether answers are forced.
     closed: bool,
+    /// The continuations, where they are to be rollouts; none otherwise.
+    branches: Option<Vec<Rollout>>,
 }
 
 impl PrefixRollout {
-    /// The cuts of a rollout, one before its first step where answers are forced.
+    /// Which rollouts of a group are cut.
+    fn chosen(&self, group: &Group, context: &SamplingContext) -> Vec<usize> {
+        let all = 0..group.rollouts.len();
+        let good = |number: &usize| context.good(group, &group.rollouts[*number]);
+        match (self.only_right, self.only_wrong) {
+            (true, _) => all.clone().find(good).into_iter().collect(),
+            (_, true) => all.filter(|number| !good(number)).collect(),
+            _ => all.collect(),
+        }
+    }
+
+    /// The cuts of a rollout, where asked for or where answers are forced one before its first step.
     fn places(&self, rollout: &Rollout, context: &SamplingContext) -> Vec<Place> {
-        let start = self.close.then_some(Place { step: 0, tokens: 0, bytes: 0 });
+        let start = (self.close || self.at_start).then_some(Place::START);
         let others = places(rollout, context.format, &context.policy.tokenizer);
         start.into_iter().chain(others).collect()
     }
@@ -153,20 +170,16 @@ pub(super) fn each(
 ) -> Result<()> {
     let mut all = Vec::new();
     for (at, group) in groups.iter().enumerate() {
-        for (number, rollout) in group.rollouts.iter().enumerate() {
-            if section.only_wrong && context.good(group, rollout) {
-                continue;
-            }
-            all.push(Steps {
-                group: at,
-                rollout: number,
-                // Which share of the steps is looked at is the same whenever the question is asked.
-                seed: context.seeds.of_stage(at, &[number as u64]),
-                places: section.places(rollout, context),
-                known: BTreeMap::new(),
-                closed: section.close,
-            });
-        }
+        all.extend(section.chosen(group, context).into_iter().map(|number| Steps {
+            group: at,
+            rollout: number,
+            // Which share of the steps is looked at is the same whenever the question is asked.
+            seed: context.seeds.of_stage(at, &[number as u64]),
+            places: section.places(&group.rollouts[number], context),
+            known: BTreeMap::new(),
+            closed: section.close,
+            branches: (section.keep == Keep::All).then(Vec::new),
+        }));
     }
     let mut cost = explore(section, &mut all, groups, context)?;
     for steps in all {
@@ -181,6 +194,7 @@ pub(super) fn each(
         let known = |number: usize| steps.known.get(&steps.places[number - 1].step).map(CutValue::hard);
         cost.labelled(&steps.places, known, 0, [section.continuations, group.prompt.len(), tokens]);
         group.rollouts[steps.rollout].cuts = steps.known.into_values().collect();
+        group.rollouts.extend(steps.branches.into_iter().flatten());
     }
     cost.report(context.figures);
     Ok(())
@@ -209,6 +223,10 @@ impl Exploration for Steps {
             (value.shortest, value.best) = (None, None);
         }
         self.known.insert(from.place.step, value.clone());
+        if let Some(branches) = &mut self.branches {
+            let branched_at = Some(from.place);
+            branches.extend(rollouts.into_iter().map(|rollout| Rollout { branched_at, ..rollout }));
+        }
         value
     }
 }

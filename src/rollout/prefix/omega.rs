@@ -56,7 +56,6 @@ pub(super) fn grow(
 impl Question {
     /// Of the `at`-th group, of whose rollouts `right` says whether each is right.
     fn new(section: &PrefixRollout, at: usize, group: &Group, right: &[bool]) -> Self {
-        let root = Place { step: 0, tokens: 0, bytes: 0 };
         let value = right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64;
         let wrong = (0..right.len()).filter(|&number| !right[number]);
         let mut pool = Pool::new(&section.tree);
@@ -64,7 +63,7 @@ impl Question {
         Self {
             group: at,
             pool,
-            sampled: group.rollouts.iter().map(|rollout| (rollout.clone(), root)).collect(),
+            sampled: group.rollouts.iter().map(|rollout| (rollout.clone(), Place::START)).collect(),
             known: HashMap::new(),
             searches: 0,
             reused: 0,
@@ -123,7 +122,7 @@ impl Question {
         let number = if from.tokens == 0 {
             candidate.rollout
         } else {
-            group.rollouts.push(rollout.clone());
+            group.rollouts.push(Rollout { branched_at: Some(*from), ..rollout.clone() });
             group.rollouts.len() - 1
         };
         Some(BinarySearch { rollout: number, places, known })

@@ -49,6 +49,38 @@ fn cuts_are_asked_for_in_their_order() {
     assert_ne!(drawn, share.next(4000, &[].into(), 2));
 }
 
+/// The paper's reference for five and for ten steps: a fifth of them, rounded down, is never cut behind.
+#[test]
+fn the_first_share_of_the_steps_can_be_passed_over() {
+    let skips = PrefixRollout { skip: 0.2, ..PrefixRollout::default() };
+    let next = |steps| skips.next(steps, &[].into(), 0);
+    assert_eq!((next(4), next(5), next(10)), (vec![1, 2, 3, 4], vec![2, 3, 4, 5], (3..=10).collect()));
+    let share = PrefixRollout { cuts: Cuts::Share, share: 0.3, ..skips.clone() };
+    let drawn = share.next(4000, &[].into(), 1);
+    assert!(drawn[0] > 800);
+    // A binomial of mean 3200 · 0.3 = 960 and deviation √(3200 · 0.3 · 0.7) = 26; five of them.
+    assert!((830..=1090).contains(&drawn.len()), "{}", drawn.len());
+    // What rounding takes from 0.29 · 100 is given back.
+    let odd = PrefixRollout { skip: 0.29, ..PrefixRollout::default() };
+    assert_eq!(odd.next(100, &[].into(), 0)[0], 30);
+}
+
+#[test]
+fn what_does_not_go_together_is_told() {
+    let keys = |text: &str| {
+        let found = toml::from_str::<PrefixRollout>(text).unwrap().check();
+        found.into_iter().map(|misfit| misfit.key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("only_right = true\nkeep = \"all\"\nat_start = true\ncuts = \"every\""), [""; 0]);
+    assert_eq!(keys("skip = 0.2\ncuts = \"share\""), [""; 0]);
+    assert_eq!(keys("skip = 1.0"), ["skip"]);
+    assert_eq!(keys("skip = 0.2\nat_start = true"), ["skip"]);
+    assert_eq!(keys("only_right = true\nonly_wrong = true"), ["only_right"]);
+    assert_eq!(keys("keep = \"all\"\nclose = true"), ["keep"]);
+    assert_eq!(keys("cuts = \"tree\"\nkeep = \"all\"\nat_start = true"), ["at_start", "keep"]);
+    assert_eq!(keys("cuts = \"search\"\nonly_wrong = true\nonly_right = true"), ["only_right"]);
+}
+
 /// Whatever step fails first, the search finds it and the cut before it, in at most ⌈log₂ 9⌉ = 4 questions of 8 steps.
 #[test]
 fn search_finds_the_first_failure() {

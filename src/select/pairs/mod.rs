@@ -9,6 +9,8 @@ pub use section::{Matching, PairKind, Pairs};
 pub use siblings::{Sibling, TreePath, siblings};
 
 use super::{Candidate, drop};
+use crate::seed;
+use std::collections::HashSet;
 
 /// Two rollouts of a group, by index.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +45,8 @@ pub struct Dropped {
     pub ungraded: usize,
     /// Pairs of the same tokens.
     pub identical: usize,
+    /// Pairs of two texts that were paired before (`branches`).
+    pub duplicate: usize,
     /// Pairs closer than `min_gap`.
     pub below_gap: usize,
     /// Pairs that share fewer than `min_prefix` tokens.
@@ -51,18 +55,19 @@ pub struct Dropped {
     pub no_error: usize,
     /// Counterfactual rationales that come to the gold answer all the same (`gold_counterfactual`).
     pub same_answer: usize,
-    /// Pairs beyond `per_rollout` or `per_example`.
+    /// Pairs beyond `chosen`, `rejected`, `per_rollout` or `per_example`.
     pub over_cap: usize,
 }
 
 impl Dropped {
     /// Each reason with its number.
-    pub fn reasons(&self) -> [(&'static str, usize); 9] {
+    pub fn reasons(&self) -> [(&'static str, usize); 10] {
         [
             ("none_good", self.none_good),
             ("none_bad", self.none_bad),
             ("ungraded", self.ungraded),
             ("identical", self.identical),
+            ("duplicate", self.duplicate),
             ("below_gap", self.below_gap),
             ("short_prefix", self.short_prefix),
             ("no_error", self.no_error),
@@ -112,11 +117,19 @@ impl Pairs {
     fn finished(&self, mut found: Vec<Pair>, group: &[Candidate], mut dropped: Dropped) -> Built {
         let shared = self.kind == PairKind::SharedPrefix;
         dropped.identical = drop(&mut found, |p| group[p.chosen].tokens == group[p.rejected].tokens);
+        let (branches, mut seen) = (self.kind == PairKind::Branches, HashSet::new());
+        dropped.duplicate = drop(&mut found, |p| {
+            branches && !seen.insert((group[p.chosen].tokens, group[p.rejected].tokens))
+        });
         dropped.below_gap = drop(&mut found, |p| self.distance(group, &p) < self.min_gap);
         dropped.short_prefix = drop(&mut found, |p| shared && p.prefix < self.min_prefix);
+        let (chosen, rejected) = (best(group, true, self.chosen), best(group, false, self.rejected));
+        let taken = |index: &usize| chosen.contains(index) || rejected.contains(index);
+        let capped = self.chosen.is_some() || self.rejected.is_some();
+        let over = drop(&mut found, |p| capped && !(taken(&p.chosen) && taken(&p.rejected)));
         let found = self.sorted(found, group);
         let pairs = self.capped(&found, group.len());
-        dropped.over_cap = found.len() - pairs.len();
+        dropped.over_cap = over + found.len() - pairs.len();
         Built { pairs, dropped }
     }
 
@@ -124,6 +137,7 @@ impl Pairs {
         let (right, wrong) = (a.correct == Some(true), b.correct == Some(false));
         match self.kind {
             PairKind::CorrectWrong | PairKind::SharedPrefix | PairKind::FirstError => right && wrong,
+            PairKind::Branches => right && wrong && same_cut(a, b),
             PairKind::Ranked => right && (wrong || b.correct == Some(true) && a.reward > b.reward),
             PairKind::GoldCounterfactual => a.gold && !b.gold && wrong,
             PairKind::ScoreMargin | PairKind::Siblings => a.reward > b.reward,
@@ -148,9 +162,11 @@ impl Pairs {
             PairKind::GoldCounterfactual => candidate.gold || candidate.correct.is_some(),
             PairKind::RatingMargin => candidate.correct.is_some() && candidate.rating.is_some(),
             PairKind::PathLabel => candidate.correct.is_some() && candidate.confidence.is_some(),
-            PairKind::CorrectWrong | PairKind::Ranked | PairKind::SharedPrefix | PairKind::FirstError => {
-                candidate.correct.is_some()
-            }
+            PairKind::CorrectWrong
+            | PairKind::Ranked
+            | PairKind::SharedPrefix
+            | PairKind::Branches
+            | PairKind::FirstError => candidate.correct.is_some(),
         };
         group.len() - group.iter().filter(graded).count()
     }
@@ -177,6 +193,13 @@ impl Pairs {
             }
             Matching::Gap => [-pair.gap, 0.0],
             Matching::Prefix => [-(pair.prefix as f64), 0.0],
+            Matching::Random => {
+                let of = |index: usize| {
+                    let tokens = group[index].tokens.iter().map(|&token| u64::from(token));
+                    seed::derive(&tokens.collect::<Vec<_>>())
+                };
+                [seed::uniform(seed::derive(&[of(pair.chosen), of(pair.rejected)])), 0.0]
+            }
         };
         let mut keyed: Vec<([f64; 2], Pair)> = pairs.into_iter().map(|pair| (key(&pair), pair)).collect();
         // The sort is stable, and pairs were found in the order of the rollouts.
@@ -197,6 +220,21 @@ impl Pairs {
         }
         taken
     }
+}
+
+/// Whether both go on from the same cut of the same completion.
+fn same_cut(a: &Candidate, b: &Candidate) -> bool {
+    let Some(at) = a.branched_at.filter(|_| a.branched_at == b.branched_at) else { return false };
+    let kept = a.tokens.get(..at);
+    kept.is_some() && kept == b.tokens.get(..at)
+}
+
+/// Of those that are right, or wrong, the `most` of highest reward, of equals the earlier.
+fn best(group: &[Candidate], right: bool, most: Option<usize>) -> Vec<usize> {
+    let mut of: Vec<usize> = (0..group.len()).filter(|&index| group[index].correct == Some(right)).collect();
+    of.sort_by(|a, b| group[*b].reward.total_cmp(&group[*a].reward));
+    of.truncate(most.unwrap_or(usize::MAX));
+    of
 }
 
 fn pair(group: &[Candidate], chosen: usize, rejected: usize) -> Pair {

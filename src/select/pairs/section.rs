@@ -18,6 +18,11 @@ pub struct Pairs {
     pub min_gap: f64,
     /// The least number of leading tokens that the two share (`shared_prefix`).
     pub min_prefix: usize,
+    /// Pair only so many of an example's right rollouts, those of highest reward, of equals the earlier; all by default. For kinds that tell
+    /// right from wrong by the answer.
+    pub chosen: Option<usize>,
+    /// Pair only so many of its wrong rollouts, likewise. Planning-based DPO (arXiv 2402.00658) takes 10 of each.
+    pub rejected: Option<usize>,
     /// At most so many pairs of one example; no limit by default.
     pub per_example: Option<usize>,
     /// At most so many pairs with one and the same rollout in them; no limit by default. 1 uses each rollout once.
@@ -38,12 +43,15 @@ pub enum PairKind {
     /// The answer is a rating: the gold one is better than one that is off by at least `min_gap` (self-rationalising
     /// judge, arXiv 2410.05495).
     RatingMargin,
-    /// A correct answer is better than a wrong one that begins with the same `min_prefix` tokens (reasoning paths
-    /// optimisation, arXiv 2410.10858).
+    /// A correct answer is better than a wrong one that begins with the same `min_prefix` tokens: independent completions that
+    /// happen to begin alike.
     SharedPrefix,
     /// A path through a rubric's questions (`rollout.tree.at = "questions"`) that comes to the human mark is better than one of
     /// the same answer that does not (thought trees, arXiv 2406.19949).
     PathLabel,
+    /// A right continuation is better than a wrong one from the same cut of the same completion (reasoning paths optimisation, arXiv
+    /// 2410.10858): of rollouts of `[rollout.prefix]` with `keep = "all"`. Of pairs of the same two texts there is one.
+    Branches,
     /// The shortest good continuation is better than the first step that no continuation recovers from, after the steps
     /// before it (Self-Explore, arXiv 2404.10346): of rollouts of `[rollout.prefix]`, whose cuts were continued. Caps count
     /// wrong rollouts in their order.
@@ -74,6 +82,8 @@ pub enum Matching {
     Confidence,
     /// Those that part latest: the longest shared prefix first.
     Prefix,
+    /// In an order of chance, which the tokens of the two decide, so that it is the same whenever they are looked at.
+    Random,
 }
 
 impl Default for Pairs {
@@ -83,6 +93,8 @@ impl Default for Pairs {
             matching: Matching::Order,
             min_gap: 0.0,
             min_prefix: 1,
+            chosen: None,
+            rejected: None,
             per_example: None,
             per_rollout: None,
         }
@@ -105,7 +117,17 @@ impl Pairs {
             let message = "it is only for score_margin, ranked, rating_margin and siblings";
             found.push(Misfit::new("min_gap", message, "take it out"));
         }
-        for (key, cap) in [("per_example", self.per_example), ("per_rollout", self.per_rollout)] {
+        let best = [("chosen", self.chosen), ("rejected", self.rejected)];
+        let by_answer = !matches!(
+            self.kind,
+            PairKind::ScoreMargin | PairKind::FirstError | PairKind::Siblings | PairKind::GoldCounterfactual
+        );
+        for (key, _) in best.iter().filter(|(_, cap)| cap.is_some() && !by_answer) {
+            let message = "it is for kinds that pair right answers with wrong ones, such as ranked";
+            found.push(Misfit::new(*key, message, "take it out, or use per_rollout"));
+        }
+        let of_pairs = [("per_example", self.per_example), ("per_rollout", self.per_rollout)];
+        for (key, cap) in best.into_iter().chain(of_pairs) {
             if cap == Some(0) {
                 found.push(Misfit::new(key, "it makes no pairs", "set at least 1, or take it out"));
             }

@@ -81,6 +81,65 @@ fn a_shared_prefix_is_asked_for() {
     assert_eq!((found.pairs.len(), found.dropped.short_prefix), (1, 3));
 }
 
+/// Two cuts of one path, behind `1` and behind `1 2`, each with a right and a wrong way on; the path itself and a fresh wrong
+/// completion are of no cut. Behind the second cut the wrong one came twice, and another completion was cut there too.
+fn branches() -> Vec<Candidate<'static>> {
+    let at = |cut: usize, candidate| Candidate { branched_at: Some(cut), ..candidate };
+    vec![
+        candidate(1.0, Some(true), "path", &[1, 2, 3]),
+        candidate(0.0, Some(false), "fresh", &[1, 2, 9]),
+        at(1, candidate(1.0, Some(true), "right 1", &[1, 4])),
+        at(1, candidate(0.0, Some(false), "wrong 1", &[1, 5])),
+        at(2, candidate(1.0, Some(true), "right 2", &[1, 2, 6])),
+        at(2, candidate(0.0, Some(false), "wrong 2", &[1, 2, 7])),
+        at(2, candidate(0.0, Some(false), "wrong 2", &[1, 2, 7])),
+        at(2, candidate(0.0, Some(false), "elsewhere", &[8, 2, 7])),
+    ]
+}
+
+#[test]
+fn ways_on_from_one_cut_meet() {
+    let found = built("kind = \"branches\"", &branches());
+    let pairs: Vec<_> = found.pairs.iter().map(|pair| (pair.chosen, pair.rejected, pair.prefix)).collect();
+    assert_eq!(pairs, [(2, 3, 1), (4, 5, 2)]);
+    assert_eq!(found.dropped, Dropped { duplicate: 1, ..Dropped::default() });
+    // Without branches there is none, whatever begins alike.
+    assert_eq!(built("kind = \"branches\"", &group()).pairs, []);
+}
+
+#[test]
+fn an_order_of_chance_is_the_same_again() {
+    let tokens: Vec<[u32; 1]> = (0..40).map(|token| [token]).collect();
+    let of = |token: &'static [u32], right| candidate(0.0, Some(right), "", token);
+    let leaked: &'static [[u32; 1]] = tokens.leak();
+    let group: Vec<Candidate> =
+        leaked.iter().enumerate().map(|(at, token)| of(token.as_slice(), at < 20)).collect();
+    let taken = |group: &[Candidate]| {
+        let found = built("matching = \"random\"\nper_example = 8", group);
+        assert_eq!((found.pairs.len(), found.dropped.over_cap), (8, 392));
+        let tokens = |index: usize| group[index].tokens[0];
+        found.pairs.iter().map(|pair| (tokens(pair.chosen), tokens(pair.rejected))).collect::<Vec<_>>()
+    };
+    let first = taken(&group);
+    let chosen: std::collections::BTreeSet<u32> = first.iter().map(|(chosen, _)| *chosen).collect();
+    // In the order of the rollouts all eight would have the first one.
+    assert!(chosen.len() > 3, "{first:?}");
+    let turned: Vec<Candidate> = group.iter().rev().copied().collect();
+    assert_eq!(taken(&turned), first, "whoever comes first");
+}
+
+#[test]
+fn only_the_best_of_each_side_may_be_paired() {
+    // Right: 0 (1.0), 2 (0.9). Wrong: 1 (0.1), 3 (0.2).
+    assert_eq!(indices("chosen = 1"), [(0, 1), (0, 3)]);
+    assert_eq!(indices("rejected = 1"), [(0, 3), (2, 3)]);
+    let found = built("kind = \"ranked\"\nchosen = 1\nrejected = 1", &group());
+    assert_eq!((found.pairs.len(), found.pairs[0].chosen, found.pairs[0].rejected), (1, 0, 3));
+    // 0 against 2, and three pairs of right and wrong.
+    assert_eq!(found.dropped, Dropped { ungraded: 1, over_cap: 4, ..Dropped::default() });
+    assert_eq!(indices("kind = \"ranked\"\nchosen = 10\nrejected = 10"), indices("kind = \"ranked\""));
+}
+
 #[test]
 fn a_ranking_prefers_right_to_wrong_and_the_better_of_two_right_ones() {
     // Right: 0 (reward 1.0), 2 (0.9). Wrong: 1, 3. The two right ones differ by 0.1.
@@ -184,6 +243,8 @@ fn the_section_is_checked() {
     assert_eq!(keys("kind = \"score_margin\"\nmin_gap = -1.0\nper_rollout = 0"), ["min_gap", "per_rollout"]);
     assert_eq!(keys("min_gap = 0.5"), ["min_gap"]);
     assert_eq!(keys("kind = \"ranked\"\nmin_gap = 0.5"), [""; 0]);
+    assert_eq!(keys("chosen = 0\nrejected = 3"), ["chosen"]);
+    assert_eq!(keys("kind = \"siblings\"\nchosen = 2\nrejected = 3"), ["chosen", "rejected"]);
 }
 
 #[test]
