@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// The file beside the weights that says how they are to be read.
 pub const FILE: &str = "reward_model.json";
@@ -26,6 +26,9 @@ pub struct ScoreFormat {
     pub head: Head,
     /// The tokens after each step; the last of them is where the step is judged.
     pub separator: Vec<u32>,
+    /// Of a head of ordered classes those whose probabilities add up to the score; none where it is the expected class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub score_classes: Vec<usize>,
 }
 
 /// What is judged.
@@ -85,7 +88,13 @@ impl ScoreFormat {
             )),
             other => other,
         })?;
-        serde_json::from_str(&text).map_err(|error| Error::Model(format!("{}: {error}", path.display())))
+        let wrong = |what: String| Error::Model(format!("{}: {what}", path.display()));
+        let read: Self = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        match (read.score_classes.iter().max(), read.head) {
+            (None, _) => Ok(read),
+            (Some(last), Head::Classes(classes)) if *last < classes => Ok(read),
+            (Some(last), head) => Err(wrong(format!("score_classes: {head:?} has no class {last}"))),
+        }
     }
 
     /// Writes it into a model's folder.
@@ -93,6 +102,16 @@ impl ScoreFormat {
         let path = folder.join(FILE);
         let text = serde_json::to_string_pretty(self).expect("plain data");
         std::fs::write(&path, text + "\n").map_err(Error::io(&path))
+    }
+
+    /// The score of each row of `logits`, `[n]`.
+    pub fn of_logits(&self, logits: &Tensor) -> Tensor {
+        if self.score_classes.is_empty() {
+            return self.head.scores(logits);
+        }
+        let classes: Vec<i64> = self.score_classes.iter().map(|&class| class as i64).collect();
+        let classes = Tensor::from_slice(&classes).to_device(logits.device());
+        logits.softmax(-1, Kind::Float).index_select(-1, &classes).sum_dim_intlist(-1, false, Kind::Float)
     }
 
     /// The scores of each of `tokenized` at its places, in micro-batches of `budget` tokens.
@@ -113,7 +132,7 @@ impl ScoreFormat {
         let places: Vec<&[usize]> = batch.iter().map(|one| one.places.as_slice()).collect();
         let logits =
             tch::no_grad(|| self.head.logits(model, &model.read(&tokens, &places, Grad::No)?.states))?;
-        Ok(Vec::try_from(&self.head.scores(&logits).to_device(Device::Cpu))?)
+        Ok(Vec::try_from(&self.of_logits(&logits).to_device(Device::Cpu))?)
     }
 }
 
@@ -190,6 +209,36 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
+    /// Four classes of 1 : 2 : 3 : 4: the expected one is (2 + 6 + 12) / 10 = 2 of 3; the last two come to 0.7, the last alone to 0.4.
+    #[test]
+    fn named_classes_add_up_to_a_score() {
+        let logits = Tensor::from_slice(&[0.0f32, 2f32.ln(), 3f32.ln(), 4f32.ln()]).view([1, 4]);
+        let score = |score_classes: Vec<usize>| {
+            let format = ScoreFormat {
+                judges: Judges::Steps,
+                head: Head::Classes(4),
+                separator: vec![1],
+                score_classes,
+            };
+            let folder = tempfile::tempdir().unwrap();
+            format.save(folder.path()).unwrap();
+            let read = ScoreFormat::load(folder.path()).unwrap();
+            assert_eq!(read, format);
+            read.of_logits(&logits).double_value(&[0])
+        };
+        for (classes, expected) in
+            [(vec![], 2.0 / 3.0), (vec![2, 3], 0.7), (vec![3], 0.4), (vec![1, 2, 3], 0.9)]
+        {
+            assert!((score(classes.clone()) - expected).abs() < 1e-6, "{classes:?}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let head = Head::Classes(4);
+        let beyond = ScoreFormat { judges: Judges::Steps, head, separator: vec![1], score_classes: vec![4] };
+        beyond.save(folder.path()).unwrap();
+        let said = ScoreFormat::load(folder.path()).unwrap_err().to_string();
+        assert!(said.contains("score_classes") && said.contains("has no class 4"), "{said}");
+    }
+
     /// TRL's `tokenize_row` (tests/fixtures/reward_model/make.py): ids, and labels on the last separator token alone.
     #[test]
     fn rows_are_laid_as_trl_lays_them() {
@@ -205,7 +254,8 @@ mod tests {
             }
             let judges = if case["last_step_only"] == true { Judges::Outcome } else { Judges::Steps };
             let separator = tokenizer.encode(case["separator"].as_str().unwrap()).unwrap();
-            let score_format = ScoreFormat { judges, head: Head::Classes(2), separator };
+            let score_format =
+                ScoreFormat { judges, head: Head::Classes(2), separator, score_classes: vec![] };
             let texts = |key: &str| -> Vec<String> { serde_json::from_value(case[key].clone()).unwrap() };
             let tokenized = score_format.tokenize_steps(&tokenizer, &prompt, &texts("completions")).unwrap();
             let ids: Vec<u32> = serde_json::from_value(case["input_ids"].clone()).unwrap();

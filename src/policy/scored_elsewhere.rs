@@ -143,7 +143,8 @@ mod tests {
         let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
         let mut policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
         let head = Head::Vocabulary { positive: 43, negative: 45 };
-        policy.score_format = Some(ScoreFormat { judges: Judges::Steps, head, separator: vec![10] });
+        policy.score_format =
+            Some(ScoreFormat { judges: Judges::Steps, head, separator: vec![10], score_classes: vec![] });
         policy.save(folder).unwrap();
         RewardModel::load(folder, Kind::Float, Device::Cpu).unwrap()
     }

@@ -94,7 +94,7 @@ impl Prm {
                 .chain(&score.bias)
                 .for_each(|tensor| drop(tensor.set_requires_grad(true)));
         }
-        Ok(ScoreFormat { judges, head, separator })
+        Ok(ScoreFormat { judges, head, separator, score_classes: self.score_classes() })
     }
 }
 
@@ -122,7 +122,7 @@ impl PrmMethod {
         }
         let targets = flat(items.iter().flat_map(|item| item.list(TARGETS).iter().copied()).collect());
         let weights = flat(items.iter().flat_map(|item| item.list(WEIGHTS).iter().copied()).collect());
-        let scores = head.scores(logits);
+        let scores = self.score_format().of_logits(logits);
         let agree = scores.ge(0.5).eq_tensor(&targets.ge(0.5)).to_kind(Kind::Float);
         metrics.add("accuracy", agree.mean(Kind::Float).double_value(&[]), targets.numel() as f64);
         metrics.add("scores/mean", scores.mean(Kind::Float).double_value(&[]), targets.numel() as f64);
@@ -268,7 +268,7 @@ impl Section for Prm {
         format: &Format,
     ) -> Result<()> {
         let (judges, separator) = (self.judges(), tokenizer.encode(&self.separator)?);
-        let score_format = ScoreFormat { judges, head: Head::Regression, separator };
+        let score_format = ScoreFormat { judges, head: Head::Regression, separator, score_classes: vec![] };
         let rows: Vec<Prompted> = rows.collect();
         Reading { prm: self, tokenizer, context, score_format }.all(&rows, format, whole).map(drop)
     }

@@ -5,6 +5,7 @@ use crate::policy::reward_model::Judges;
 use crate::section::{Idle, Misfit, broken, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// `[loop.prm]`: a reward model of steps, outcomes or comparisons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,9 @@ pub struct Prm {
     pub head: HeadKind,
     /// Ordered classes of `head = "classes"`: 2 for right and wrong; with n continuations of each step, n + 1.
     pub classes: usize,
+    /// The classes, counted from 0, whose probabilities add up to a step's score. By default the score is the expected class over the
+    /// highest. Planning-based DPO (arXiv 2402.00658) takes `[2, 3]` of the four that three continuations make.
+    pub score_classes: Vec<usize>,
     /// The single token that says right, for `head = "vocabulary"`.
     pub positive: String,
     /// The single token that says wrong, for `head = "vocabulary"`.
@@ -157,6 +161,7 @@ impl Default for Prm {
             learns: Learns::Steps,
             head: HeadKind::Classes,
             classes: 2,
+            score_classes: vec![],
             positive: "+".into(),
             negative: "-".into(),
             separator: "\n".into(),
@@ -185,8 +190,14 @@ impl Prm {
         let soft = self.labels == Labeller::Consensus && self.continuations == Continuations::Soft;
         let bare = self.separator.is_empty() && self.learns == Learns::Steps;
         let alone = self.train == Train::Head && self.head == HeadKind::Vocabulary && !self.compares();
+        let named: BTreeSet<usize> = self.score_classes().into_iter().collect();
         let mut found = broken(&[
             (self.classes >= 2, "classes", "at least 2, wrong and right"),
+            (
+                named.iter().all(|class| *class < self.classes) && named.len() < self.classes,
+                "score_classes",
+                "they are some of `classes`, counted from 0, and not all of them, whose probabilities add up to 1",
+            ),
             (
                 !soft,
                 "labels",
@@ -221,9 +232,10 @@ impl Prm {
 
     /// Keys that the others leave without effect, and why.
     pub fn without_effect(&self) -> Vec<Idle> {
-        const OF_LABELS: [&str; 12] = [
+        const OF_LABELS: [&str; 13] = [
             "head",
             "classes",
+            "score_classes",
             "positive",
             "negative",
             "neutral",
@@ -250,7 +262,7 @@ impl Prm {
             found.extend(idle(&["last_step_only"], "with learns = \"outcome\""));
         }
         if self.head != HeadKind::Classes {
-            found.extend(idle(&["classes"], "without head = \"classes\""));
+            found.extend(idle(&["classes", "score_classes"], "without head = \"classes\""));
         }
         if self.head != HeadKind::Vocabulary {
             found.extend(idle(&["positive", "negative"], "without head = \"vocabulary\""));
@@ -261,6 +273,13 @@ impl Prm {
             Labeller::Consensus => {}
         }
         found
+    }
+
+    /// The classes that make a score, where the head has classes: each once.
+    pub(super) fn score_classes(&self) -> Vec<usize> {
+        let named = self.score_classes.iter().copied().collect::<BTreeSet<_>>();
+        let has = self.head == HeadKind::Classes && !self.compares();
+        if has { named.into_iter().collect() } else { vec![] }
     }
 
     /// Whether it learns from comparisons, which leave the reward's zero and unit open.
@@ -284,6 +303,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn some_of_the_classes_make_a_score() {
+        let found = |keys: &str| -> Vec<String> {
+            let section: Prm = toml::from_str(keys).unwrap();
+            section.check().into_iter().map(|misfit| misfit.key).collect()
+        };
+        assert_eq!(found("classes = 4\nscore_classes = [3, 2, 3]"), [""; 0]);
+        assert_eq!(found("classes = 4\nscore_classes = [4]"), ["score_classes"]);
+        assert_eq!(found("score_classes = [0, 1]"), ["score_classes"]);
+        let section: Prm = toml::from_str("classes = 4\nscore_classes = [3, 2, 3]").unwrap();
+        assert_eq!(section.score_classes(), [2, 3]);
+        assert_eq!(Prm { head: HeadKind::Regression, ..section }.score_classes(), [0; 0]);
+    }
+
+    #[test]
     fn what_the_other_keys_leave_without_effect_is_named() {
         let idle = |keys: &str| -> Vec<&'static str> {
             let section: Prm = toml::from_str(keys).unwrap();
@@ -292,7 +325,7 @@ mod tests {
         assert_eq!(idle(""), ["centring", "reward_margin", "lists", "positive", "negative", "judge"]);
         assert_eq!(
             idle("head = 'vocabulary'\nlabels = 'consensus'"),
-            ["centring", "reward_margin", "lists", "classes"]
+            ["centring", "reward_margin", "lists", "classes", "score_classes"]
         );
         assert!(idle("learns = 'outcome'\nlabels = 'judge'").contains(&"last_step_only"));
         let (pairs, lists) = (idle("learns = 'pairs'"), idle("learns = 'lists'"));
