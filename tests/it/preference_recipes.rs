@@ -50,8 +50,8 @@ fn planning_ranks_rationales_by_their_process() {
     assert!(values.iter().filter(|trace| cut(trace)).all(|trace| trace["cuts"][0]["continuations"] == 3));
     assert!(values.iter().any(cut));
     assert_eq!(program.steps("prm").len(), 4);
-    // Of a question's completions a right one stands above a wrong one, and above a right one whose product of shares is smaller by
-    // 0.001; at most 20 pairs a question.
+    // Of a question's ten completions a right one stands above a wrong one, and above a right one whose product of scores is smaller by
+    // 0.001.
     let mut questions: BTreeMap<String, Vec<(bool, f64)>> = BTreeMap::new();
     for trace in program.traces("trajectories") {
         let kept = (trace["predicted"] == trace["answer"], number(&trace, "reward"));
@@ -61,7 +61,7 @@ fn planning_ranks_rationales_by_their_process() {
     let pairs = |all: &Vec<(bool, f64)>| {
         all.iter().map(|a| all.iter().filter(|b| better(a, b)).count()).sum::<usize>()
     };
-    let expected: usize = questions.values().map(|all| pairs(all).min(20)).sum();
+    let expected: usize = questions.values().map(pairs).sum();
     let dpo = program.steps("dpo");
     assert!((number(&dpo[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6);
     assert!(expected > 0, "no pair, so this shows nothing");
