@@ -1,7 +1,7 @@
 //! The recipes of preference papers, as they are but for a model of a few thousand weights and rows of a few characters.
 
 use crate::program::{Program, number, rows};
-use crate::recipes::{Tiny, shipped};
+use crate::recipes::{Tiny, shipped, small};
 use crate::server::Teacher;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -193,4 +193,139 @@ fn flow_teaches_two_adapters_and_then_one_model() {
     let compiled = program.steps("compile");
     assert_eq!(compiled.len(), 3 * solved.len().div_ceil(16));
     assert!(number(&compiled[0], "num_tokens") > 0.0);
+}
+
+/// What makes the recipes of sums small: a model that learns some of them in 120 steps, of rationales of a line or two.
+const SUMS: [&str; 11] = [
+    "policy.init.hidden_size=32",
+    "policy.init.layers=2",
+    "policy.sampling.max_new_tokens=40",
+    "policy.sampling.temperature=1.0",
+    "data.prompts_per_step=16",
+    "data.task.addition.digits=[1, 2]",
+    "data.task.addition.train=200",
+    "data.task.addition.eval=8",
+    "stage.sft.run.steps=120",
+    "stage.sft.data.train_limit=200",
+    "stage.sft.optim.lr=1e-2",
+];
+
+#[test]
+fn branches_are_held_against_whole_rationales() {
+    let sets = [
+        "stage.explore.data.train_limit=48",
+        "stage.explore.rollout.prefix.size=3",
+        "stage.explore.rollout.prefix.continuations=4",
+        "stage.sample.data.train_limit=48",
+        "stage.sample.rollout.group.size=6",
+        "stage.rft.run.steps=1",
+        "stage.orpo.run.steps=1",
+        "stage.branches.run.steps=1",
+        "stage.branches-whole.run.steps=1",
+    ];
+    let program = small("rpo-arithmetic", &[&SUMS[..], &sets].concat());
+    let of = |stage: &str, figure: &str| number(&program.steps(stage)[0], figure);
+    assert!(of("orpo", "pairs/built") > 0.0 && of("branches", "pairs/built") > 0.0);
+    // The same pairs of the same weights: what they share counts in one of the two preferences.
+    for same in ["pairs/built", "pairs"] {
+        assert_eq!(of("branches", same), of("branches-whole", same));
+    }
+    assert!((of("branches", "logps/chosen") - of("branches-whole", "logps/chosen")).abs() > 1e-6);
+    let kept = program.traces("explore").iter().filter(|trace| trace["branched_at"].is_object()).count();
+    assert!(kept > 0 && kept % 4 == 0, "{kept} continuations");
+    assert_eq!(program.evaluations().len(), 5, "the start and four arms");
+}
+
+#[test]
+fn a_process_is_held_against_the_outcome() {
+    let sets = [
+        "stage.values.data.train_limit=48",
+        "stage.values.rollout.prefix.size=3",
+        "stage.values.rollout.prefix.share=0.9",
+        "stage.prm.run.steps=2",
+        "stage.trajectories.data.train_limit=48",
+        "stage.trajectories.rollout.group.size=6",
+        "stage.outcome.run.steps=1",
+        "stage.process.run.steps=1",
+        "stage.process.select.pairs.min_gap=0.0001",
+    ];
+    let program = small("planning-dpo-arithmetic", &[&SUMS[..], &sets].concat());
+    let built = |stage: &str| number(&program.steps(stage)[0], "pairs/built");
+    assert!(built("outcome") > 0.0 && built("process") > built("outcome"), "right ones are ranked besides");
+    let kept =
+        std::fs::read_to_string(program.checkpoint("prm-step-000002").join("reward_model.json")).unwrap();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept["score_classes"], json!([2, 3]));
+    // A product of probabilities.
+    assert!(
+        program.traces("trajectories").iter().all(|trace| (0.0..=1.0).contains(&number(trace, "reward")))
+    );
+    assert_eq!(program.evaluations().len(), 3);
+}
+
+#[test]
+fn critiques_are_filtered_and_counted_by_several() {
+    let judged = ["judged", "judged-once", "judged-before"].map(|stage| {
+        ["data.eval_limit=4", "rollout.best_of.n=2", "reward.critic.max_new_tokens=12"]
+            .map(|set| format!("stage.{stage}.{set}"))
+    });
+    let mut sets: Vec<&str> = judged.iter().flatten().map(String::as_str).collect();
+    sets.extend(&SUMS[..8]);
+    sets.extend([
+        "stage.critic.run.steps=100",
+        "stage.critic.optim.lr=1e-2",
+        "stage.critiques.data.train_limit=64",
+        "stage.agree.run.steps=1",
+        "stage.agree-plainly.run.steps=1",
+        "stage.solver.run.steps=20",
+        "stage.judged.reward.critic.samples=2",
+        "stage.judged-before.reward.critic.samples=2",
+    ]);
+    let program = small("r-prm", &sets);
+    // By hand: of each line's ten critiques those that come to a verdict, and of these the share that agree.
+    let mut lines: BTreeMap<String, Vec<(bool, bool)>> = BTreeMap::new();
+    for trace in program.traces("critiques") {
+        let told = (!trace["predicted"].is_null(), number(&trace, "reward") == 1.0);
+        lines.entry(trace["example"].to_string()).or_default().push(told);
+    }
+    let mut dropped = 0;
+    for critiques in lines.values() {
+        let valid = critiques.iter().filter(|(valid, _)| *valid).count();
+        let agree = critiques.iter().filter(|(_, agrees)| *agrees).count();
+        dropped += critiques.len() - if valid < 3 * agree { valid } else { 0 };
+    }
+    let of = |stage: &str, figure: &str| number(&program.steps(stage)[0], figure);
+    assert_eq!(of("agree", "pairs/dropped/filtered"), dropped as f64);
+    assert_eq!(of("agree-plainly", "pairs/dropped/filtered"), 0.0);
+    let (filtered, all) = (of("agree", "pairs/built"), of("agree-plainly", "pairs/built"));
+    assert!(filtered > 0.0 && filtered <= all && dropped > 0, "{filtered} of {all} pairs");
+    let evaluations = program.evaluations();
+    let stages = ["critic-held-out", "agree-held-out", "agree-plainly-held-out"];
+    for stage in stages {
+        let evaluation = evaluations.iter().find(|evaluation| evaluation["stage"] == stage).unwrap();
+        assert_eq!(evaluation["report"]["majority_at"].as_object().unwrap().len(), 3, "{evaluation}");
+    }
+}
+
+/// The paper's shape: ten ways on from every cut of one right path, and eight pairs of a question.
+#[test]
+fn reasoning_paths_are_branched_from() {
+    let recipe = tiny("rpo", &DIGITS, LAST_NUMBER)
+        .replace("hub:openai/gsm8k:main/train", "rows.jsonl")
+        .replace("hub:openai/gsm8k:main/test", "rows.jsonl");
+    let program = Program::new(&recipe);
+    program.write("rows.jsonl", &digits());
+    let sets = [
+        "data.template.chat=false",
+        "policy.sampling.max_new_tokens=12",
+        "policy.sampling.temperature=1.0",
+        "stage.optimise.run.steps=2",
+        "stage.explore.run.steps=1",
+    ];
+    program.train_set(&sets).success();
+    let traces = program.traces("explore");
+    let cut = traces.iter().filter_map(|trace| trace["cuts"].as_array()).flatten();
+    assert!(cut.clone().count() > 0 && cut.clone().all(|cut| cut["continuations"] == 10));
+    let first = &program.steps("optimise")[0];
+    assert!(number(first, "pairs/built") > 0.0 && number(first, "pairs/dropped/over_cap") > 0.0, "{first}");
 }
