@@ -44,6 +44,29 @@ fn formulas_give_literal_numbers() {
     near(loss("kind = \"orpo\"", -1.0, -2.0), 1.023818, 1e-5);
 }
 
+/// A pair that begins with the same token, of log p = −0.1: the chosen one goes on with −0.2 and −0.4, the rejected one with −1. Reasoning
+/// paths optimisation compares what follows alone, and learns all of the chosen one.
+#[test]
+fn a_shared_beginning_counts_in_the_nll_term_alone() {
+    let orpo: PreferenceLoss =
+        toml::from_str("kind = \"orpo\"\nbeta = 0.3\nnll_mean = \"sequences\"").unwrap();
+    let logprobs = Tensor::from_slice(&[-0.1, -0.2, -0.4, -0.1, -1.0]);
+    let loss = |shared: bool, weight: f64| {
+        let nll_weight = weight * orpo.nll_weights(&[3], &mut alone)[0];
+        let pair = PairShape { chosen: 3, rejected: 2, rationale: 0, weight, margin: 0.0, nll_weight };
+        let counted = [!shared, true, true, !shared, true];
+        let tokens =
+            PairTokens { logprobs: &logprobs, ref_logprobs: None, counted: &counted, pairs: &[pair] };
+        orpo.sum(&tokens).loss.double_value(&[])
+    };
+    // Means −0.3 and −1, log odds 1.050225 and −0.541325: 0.3 · 0.185325 + 0.7/3.
+    near(loss(true, 1.0), 0.288931, 1e-5);
+    // With it −0.7/3 and −0.55.
+    near(loss(false, 1.0), 0.325227, 1e-5);
+    // A pair of half the weight has half of both terms.
+    near(loss(true, 0.5), 0.144465, 1e-5);
+}
+
 #[test]
 fn certain_completions_stay_finite() {
     // Probability 1 has infinite odds: ORPO is kept finite there.
