@@ -92,6 +92,7 @@ mod tools;
 #[cfg(target_os = "linux")]
 mod torchrun;
 mod turns;
+mod varr;
 mod verbs;
 mod verdicts;
 mod wants;

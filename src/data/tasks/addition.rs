@@ -1,11 +1,12 @@
 //! n-digit addition with a scratchpad rationale, the first task of STaR (Zelikman et al. 2022, arXiv 2203.14465).
 
 use super::faults::{Fault, Faults, critique, lines};
+use super::surplus::Surplus;
 use crate::data::Split;
 use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
 use crate::error::Result;
-use crate::section::{Misfit, all_fit, broken};
+use crate::section::{Misfit, all_fit, broken, under};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
+use std::ops::Range;
 
 /// Every character of the task's questions, rationales and answers.
 pub const ALPHABET: &str = "0123456789+=:# \n";
@@ -36,6 +38,9 @@ pub struct Addition {
     /// Give rows steps with labels, some of them wrong: training data of reward models.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faults: Option<Faults>,
+    /// Give rationales lines that the answer does not need, and rows the column that says which these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub surplus: Option<Surplus>,
 }
 
 /// How a sum is worked out on paper, digit by digit from the right.
@@ -46,6 +51,18 @@ pub enum Scratchpad {
     Columns,
     /// What remains to be added and the carry, the answer so far, as in STaR: [`remaining`].
     Remaining,
+    /// The two digits and the carry, and their sum: the answer has to be put together of all lines and is copied from none: [`digits`].
+    Digits,
+}
+
+impl Scratchpad {
+    fn write(self, a: u64, b: u64) -> String {
+        match self {
+            Scratchpad::Columns => scratchpad(a, b),
+            Scratchpad::Remaining => remaining(a, b),
+            Scratchpad::Digits => digits(a, b),
+        }
+    }
 }
 
 impl Default for Addition {
@@ -57,6 +74,7 @@ impl Default for Addition {
             rationale: true,
             scratchpad: Scratchpad::Columns,
             faults: None,
+            surplus: None,
         }
     }
 }
@@ -82,6 +100,9 @@ impl Addition {
         let rows = turns.filter_map(|(class, turn)| Some((class, turn, *pairs[class].get(turn)?)));
         let row = |(index, (class, turn, pair))| {
             let mut row = self.row(index, self.digits[class], pair, &mut seen);
+            if let Some(surplus) = &self.surplus {
+                self.pad(&mut row, surplus, self.digits[class], pair, seed);
+            }
             row.fields.insert("turn".to_string(), json!(turn));
             if let Some(faults) = &self.faults {
                 let fault = faults.of_row(row.line, seed);
@@ -111,14 +132,44 @@ impl Addition {
     pub fn check(&self) -> Vec<Misfit> {
         let distinct: HashSet<_> = self.digits.iter().collect();
         let share = self.faults.as_ref().is_none_or(|faults| (0.0..=1.0).contains(&faults.share));
-        broken(&[
+        let padded = self.surplus.is_some();
+        let mut found = broken(&[
             (!self.digits.is_empty(), "digits", "it is empty; name at least one number of digits"),
             (distinct.len() == self.digits.len(), "digits", "it names a number twice"),
             (self.digits.iter().all(|n| (1..=18).contains(n)), "digits", "they must be from 1 to 18"),
             (share, "faults.share", "it must be from 0 to 1"),
             (self.train <= MOST_ROWS, "train", "it may be 100000 at most"),
             (self.eval <= MOST_ROWS, "eval", "it may be 100000 at most"),
-        ])
+            (
+                !padded || self.rationale,
+                "surplus",
+                "there are no rationales to add to; leave rationale = false out",
+            ),
+            (
+                !padded || self.faults.is_none(),
+                "surplus",
+                "rows with faults have lines of their own; leave one of the two out",
+            ),
+        ]);
+        found.extend(under("surplus", self.surplus.iter().flat_map(Surplus::check)));
+        found
+    }
+
+    /// Adds lines that the answer does not need to a row's rationale, and says which these are.
+    fn pad(&self, row: &mut Row, surplus: &Surplus, digits: u32, (a, b): (u64, u64), seed: u64) {
+        let own = self.scratchpad.write(a, b);
+        let other = |seed: u64| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let range = of_digits(digits);
+            let mut number = || range.start + below(&mut rng, range.end - range.start);
+            let written = self.scratchpad.write(number(), number());
+            written.lines().map(str::to_owned).collect()
+        };
+        let seed = seed::derive(&[seed, row.line as u64]);
+        let lines = surplus.around(&format!("{a}+{b}"), &own.lines().collect::<Vec<_>>(), seed, other);
+        let (texts, needed): (Vec<String>, Vec<bool>) = lines.into_iter().unzip();
+        row.fields.insert("rationale".to_string(), json!(texts.join("\n")));
+        row.fields.insert("needed".to_string(), json!(needed));
     }
 
     fn row(&self, index: usize, digits: u32, (a, b): (u64, u64), seen: &mut HashSet<String>) -> Row {
@@ -130,13 +181,7 @@ impl Addition {
         fields.insert("id".to_string(), json!(id));
         fields.insert("question".to_string(), json!(question));
         if self.rationale {
-            fields.insert(
-                "rationale".to_string(),
-                json!(match self.scratchpad {
-                    Scratchpad::Columns => scratchpad(a, b),
-                    Scratchpad::Remaining => remaining(a, b),
-                }),
-            );
+            fields.insert("rationale".to_string(), json!(self.scratchpad.write(a, b)));
         }
         fields.insert("answer".to_string(), json!((a + b).to_string()));
         fields.insert("digits".to_string(), Value::String(digits.to_string()));
@@ -186,6 +231,24 @@ pub fn remaining(a: u64, b: u64) -> String {
     lines.join("\n")
 }
 
+/// One line a digit, from the right: the two digits and the carry, and their sum.
+///
+/// ```
+/// use rationale::data::tasks::addition::digits;
+/// assert_eq!(digits(348, 27), "8+7+0=15\n4+2+1=7\n3+0+0=3");
+/// ```
+pub fn digits(a: u64, b: u64) -> String {
+    let written = scratchpad(a, b);
+    let sums = written.lines().map(|line| line.split(": ").next().unwrap_or(line));
+    sums.collect::<Vec<_>>().join("\n")
+}
+
+/// The numbers of so many digits.
+fn of_digits(digits: u32) -> Range<u64> {
+    let low = if digits == 1 { 0 } else { 10u64.pow(digits - 1) };
+    low..10u64.pow(digits)
+}
+
 fn held_out(seed: u64, (a, b): (u64, u64)) -> bool {
     seed::derive(&[seed, seed::of_text("addition"), a, b]).is_multiple_of(5)
 }
@@ -194,8 +257,7 @@ fn held_out(seed: u64, (a, b): (u64, u64)) -> bool {
 fn draw(digits: u32, split: Split, count: usize, seed: u64) -> Vec<(u64, u64)> {
     let ours = |pair: (u64, u64)| held_out(seed, pair) == (split == Split::Eval);
     let order = seed::derive(&[seed, u64::from(digits), u64::from(split == Split::Eval)]);
-    let low = if digits == 1 { 0 } else { 10u64.pow(digits - 1) };
-    let range = low..10u64.pow(digits);
+    let range = of_digits(digits);
     if digits <= LISTED {
         let all = range.clone().flat_map(|a| range.clone().map(move |b| (a, b)));
         let mut pairs: Vec<_> = all.filter(|pair| ours(*pair)).collect();
@@ -204,7 +266,7 @@ fn draw(digits: u32, split: Split, count: usize, seed: u64) -> Vec<(u64, u64)> {
         return pairs.iter().copied().cycle().take(count.min(repeats)).collect();
     }
     let (mut rng, mut seen) = (ChaCha8Rng::seed_from_u64(order), HashSet::new());
-    let mut number = || low + below(&mut rng, range.end - low);
+    let mut number = || range.start + below(&mut rng, range.end - range.start);
     let endless = std::iter::repeat_with(|| (number(), number()));
     endless.filter(|pair| ours(*pair) && seen.insert(*pair)).take(count).collect()
 }
@@ -269,8 +331,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_needed_of_a_padded_scratchpad_is_the_scratchpad() {
+        let surplus = Some(Surplus { said: vec![1, 2], foreign: 0.5 });
+        let task =
+            Addition { scratchpad: Scratchpad::Digits, surplus, digits: vec![2, 3], ..Addition::default() };
+        let (mut longer, mut twice) = (0, 0);
+        for row in task.rows(Split::Train, 3).expect("sound") {
+            let (a, b) = text(&row, "question").split_once('+').expect("a sum");
+            let lines: Vec<&str> = text(&row, "rationale").lines().collect();
+            let marks = row.fields["needed"].as_array().expect("a list");
+            let marks: Vec<bool> = marks.iter().map(|mark| mark.as_bool().expect("a truth")).collect();
+            let of = |needed: bool| lines.iter().zip(&marks).filter(move |(_, mark)| **mark == needed);
+            let needed: Vec<&str> = of(true).map(|(line, _)| *line).collect();
+            assert_eq!(needed.join("\n"), digits(a.parse().expect("one"), b.parse().expect("one")));
+            assert_eq!(lines.len(), marks.len());
+            let said = of(false).filter(|(line, _)| **line == text(&row, "question")).count();
+            assert!((1..=2).contains(&said) && text(&row, "rationale").chars().all(|c| ALPHABET.contains(c)));
+            twice += usize::from(said == 2);
+            longer += usize::from(of(false).count() > said);
+        }
+        // Halves of 4000 rows, ± 32.
+        assert!((1800..2200).contains(&longer) && (1800..2200).contains(&twice), "{longer} {twice}");
+    }
+
+    #[test]
+    fn what_cannot_be_padded_is_told() {
+        let padded = Addition { surplus: Some(Surplus::default()), ..Addition::default() };
+        let told = |task: Addition| task.check().into_iter().map(|misfit| misfit.key).collect::<Vec<_>>();
+        assert!(told(padded.clone()).is_empty());
+        assert_eq!(told(Addition { rationale: false, ..padded.clone() }), ["surplus"]);
+        assert_eq!(told(Addition { faults: Some(Faults::default()), ..padded.clone() }), ["surplus"]);
+        assert_eq!(
+            told(Addition { surplus: Some(Surplus { said: vec![], foreign: 0.0 }), ..padded }),
+            ["surplus.said"]
+        );
+    }
+
+    #[test]
     fn a_carry_out_of_the_last_place_is_written() {
         // 9+9 = 18, carry 1; 9+9+1 = 19: the answer is 198.
         assert_eq!(scratchpad(99, 99), "9+9+0=18: 8\n9+9+1=19: 198");
+        assert_eq!(digits(99, 99), "9+9+0=18\n9+9+1=19");
     }
 }

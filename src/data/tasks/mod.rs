@@ -9,6 +9,7 @@ pub mod planted;
 pub mod problems;
 pub mod report;
 pub mod shop;
+pub mod surplus;
 pub mod tables;
 
 use super::Split;

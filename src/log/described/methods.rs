@@ -34,6 +34,19 @@ pub(super) const PREFERENCES_AND_SELECTION: &[Described] = &[
     row("rows/*", "rows", "Rows that were cut or left out; the line names them.", "0, or known."),
     row("select/kept", "share", "Rollouts that `[select]` keeps.", "Above 0."),
     row(
+        "select/removed/precision",
+        "share",
+        "Of the sentences that loop.sft.reduce left out, those that its column calls needless.",
+        "Near 1; lower, needed ones go.",
+    ),
+    row(
+        "select/removed/recall",
+        "share",
+        "Of the needless sentences, those that were left out.",
+        "Rises to near 1 at the end, where all may go.",
+    ),
+    row("select/removed/needed", "share", "Of the needed sentences, those that were left out.", "Near 0."),
+    row(
         "select/*",
         "",
         "What a selection removed or found: sentences, pairs by their kind, answers that lacked.",

@@ -11,6 +11,7 @@ use crate::loops::{Batch, Item, Method, Output, Section, Worker};
 use crate::model::Sequence;
 use crate::rollout::Prompted;
 use crate::seed;
+use crate::select::reduce::Reduce;
 use tch::{Kind, Tensor};
 
 pub(super) struct SftMethod {
@@ -18,14 +19,14 @@ pub(super) struct SftMethod {
 }
 
 impl SftMethod {
-    /// The rows of a step, of which rationales are shortened first; and whether it begins a pass with a fresh optimiser.
+    /// The rows of a step, whose rationales are shortened first.
     fn shortened(
         &self,
-        worker: &mut Worker,
+        reduce: &Reduce,
+        worker: &Worker,
         step: usize,
         metrics: &mut Metrics,
-    ) -> Result<Option<(Vec<Item>, bool)>> {
-        let Some(reduce) = &self.sft.reduce else { return Ok(None) };
+    ) -> Result<Batch> {
         let rows = worker.questions.of_step(step);
         let texts = reduce::shortened(reduce, worker, &rows, step, metrics)?;
         let mut items = Vec::with_capacity(rows.len());
@@ -35,8 +36,29 @@ impl SftMethod {
             metrics.add("select/tokens_kept", kept / all, all);
             items.push(Item::of(vec![self.dressed(worker, shorter, row_seed(worker, row, step))]));
         }
-        let new_pass = step > 1 && (step - 1).is_multiple_of(worker.questions.steps_per_epoch());
-        Ok(Some((items, new_pass && reduce.fresh_optimizer)))
+        Ok(Batch::of_completions(items))
+    }
+
+    /// What is learned in a step.
+    fn learned(&self, worker: &Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        if let Some(reduce) = &self.sft.reduce {
+            return self.shortened(reduce, worker, step, metrics);
+        }
+        let rows = worker.questions.of_step(step);
+        if let Some(choices) = &self.sft.choices {
+            let dress = |sequence, seed| self.dressed(worker, sequence, seed);
+            return choices.batch(worker, &rows, |row| row_seed(worker, row, step), dress);
+        }
+        let (mut items, mut weight) = (Vec::new(), 0.0);
+        for row in &rows {
+            for (at, mut taught) in (0..).zip(self.sft.taught(&worker.policy.tokenizer, row)?) {
+                weight += taught.weight();
+                let seed = seed::derive(&[row_seed(worker, row, step), at]);
+                taught.sequence = self.dressed(worker, taught.sequence, seed);
+                items.push(taught.item());
+            }
+        }
+        Ok(Batch::whole(items, weight))
     }
 
     /// A sequence as it is learned once, drawn by a seed: words left out of what is read, and the passes under dropout.
@@ -94,24 +116,9 @@ impl Method for SftMethod {
     }
 
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        if let Some((items, fresh_optimizer)) = self.shortened(worker, step, metrics)? {
-            return Ok(Batch { fresh_optimizer, ..Batch::of_completions(items) });
-        }
-        let rows = worker.questions.of_step(step);
-        if let Some(choices) = &self.sft.choices {
-            let dress = |sequence, seed| self.dressed(worker, sequence, seed);
-            return choices.batch(worker, &rows, |row| row_seed(worker, row, step), dress);
-        }
-        let (mut items, mut weight) = (Vec::new(), 0.0);
-        for row in &rows {
-            for (at, mut taught) in (0..).zip(self.sft.taught(&worker.policy.tokenizer, row)?) {
-                weight += taught.weight();
-                let seed = seed::derive(&[row_seed(worker, row, step), at]);
-                taught.sequence = self.dressed(worker, taught.sequence, seed);
-                items.push(taught.item());
-            }
-        }
-        Ok(Batch::whole(items, weight))
+        let new_pass = step > 1 && (step - 1).is_multiple_of(worker.questions.steps_per_epoch());
+        let fresh_optimizer = new_pass && self.sft.fresh_optimizer.unwrap_or(self.sft.reduce.is_some());
+        Ok(Batch { fresh_optimizer, ..self.learned(worker, step, metrics)? })
     }
 
     /// −log p of a row's learned tokens, the mean of which it weighs by theirs: over all rows it is Σ w −log p / Σ w.
@@ -154,7 +161,7 @@ impl Method for SftMethod {
 }
 
 /// What is drawn for a row in a step: by its place in the data, and by how often it is learned there.
-fn row_seed(worker: &Worker, row: &Prompted, step: usize) -> u64 {
+pub(super) fn row_seed(worker: &Worker, row: &Prompted, step: usize) -> u64 {
     let parts = [step, row.example.index, row.occurrence].map(|part| part as u64);
     seed::derive(&[&[worker.seed, seed::of_text("sft")], &parts[..]].concat())
 }

@@ -42,6 +42,9 @@ pub struct Sft {
     pub max_tokens: Option<usize>,
     /// Shorten rationales as they are learned, by what the policy can do without (VARR).
     pub reduce: Option<Reduce>,
+    /// Begin every pass over the data with a fresh optimiser: what it remembers of gradients is forgotten, and the schedule goes on. By default
+    /// where rationales are shortened (`reduce`), as VARR does.
+    pub fresh_optimizer: Option<bool>,
     /// What is learned of a row, where that is several things: each view has a prompt and a completion of its own (RVISA). A row of which no view is
     /// learned is left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -183,7 +186,9 @@ impl Section for Sft {
     }
 
     fn columns(&self) -> Vec<(String, String)> {
-        self.spans_from.iter().map(|column| ("spans_from".to_owned(), column.clone())).collect()
+        let needed = self.reduce.as_ref().and_then(|reduce| reduce.needed_from.as_ref());
+        let named = [("spans_from", self.spans_from.as_ref()), ("reduce.needed_from", needed)];
+        named.into_iter().filter_map(|(key, column)| Some((key.to_owned(), column?.clone()))).collect()
     }
 
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {
@@ -265,8 +270,9 @@ impl Section for Sft {
             have_prompts(&setup.rows)?;
         }
         self.look_at_spans(&setup.rows)?;
-        if self.reduce.is_some() {
+        if let Some(shortens) = &self.reduce {
             given::refuse(&setup.rows.examples, "loop.sft.reduce shortens")?;
+            reduce::look_at(shortens, &setup.rows, setup.format)?;
         }
         Ok(Box::new(SftMethod { sft: self.clone() }))
     }
@@ -319,81 +325,4 @@ fn judged_bad(rows: &Dataset) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::FeedbackCompletion;
-    use serde_json::{Value, json};
-
-    #[test]
-    fn completions_that_their_rows_call_bad_are_told_of() {
-        let row = |id: &str, good: Option<bool>| {
-            let label =
-                |good| Feedback::Label { completion: FeedbackCompletion::from("5"), good, weight: 1.0 };
-            Arc::new(Example { feedback: good.map(label), ..Example::text(id, "2+3?") })
-        };
-        let rows = |examples| Dataset { examples, name: "rows.jsonl".into() };
-        assert_eq!(judged_bad(&rows(vec![row("a", None), row("b", Some(true))])), None);
-        let told =
-            judged_bad(&rows(vec![row("a", Some(false)), row("b", Some(true)), row("c", Some(false))]));
-        assert!(told.unwrap().contains(
-            "`label` of 2 of 3 rows calls their completion bad, and loop.sft learns it all the same: a, c;"
-        ));
-    }
-
-    /// Four traces, of which the first and the third are right.
-    fn traces() -> Vec<Value> {
-        let trace = |at: usize| {
-            json!({
-                "id": format!("q/1-{at}"), "example": "q", "step": 1, "prompt": "2+3?", "answer": "5", "steps": [],
-                "completion": format!("#### {}", 5 + at % 2), "predicted": null, "stop": "length", "scores": {},
-                "reward": 1.0, "advantage": null, "prompt_ids": [1], "completion_ids": [2], "logprobs": [-0.5],
-            })
-        };
-        (0..4).map(trace).collect()
-    }
-
-    fn prepared(rows: Vec<Value>, select: &str) -> Result<usize> {
-        let example = |(index, row): (usize, Value)| {
-            let Value::Object(fields) = row else { panic!("an object") };
-            let answer = fields.get("answer").and_then(Value::as_str).map(str::to_string);
-            Arc::new(Example { answer, fields, index, ..Example::text(format!("row:{}", index + 1), "2+3?") })
-        };
-        let examples = rows.into_iter().enumerate().map(example).collect();
-        let rows = Dataset { examples, name: "rows.jsonl".into() };
-        let select: Select = toml::from_str(select).unwrap();
-        Sft::default().prepare(rows, &select, &Format::default()).map(|rows| rows.examples.len())
-    }
-
-    /// One line that is no trace must not turn the filter off for all the others.
-    #[test]
-    fn rows_are_all_traces_or_none() {
-        assert_eq!(prepared(traces(), "correct = true").unwrap(), 2);
-        let told = |rows: Vec<Value>| prepared(rows, "correct = true").unwrap_err().to_string();
-        for at in 0..4 {
-            let (mut without, mut wrong, mut beside) = (traces(), traces(), traces());
-            without[at].as_object_mut().unwrap().remove("reward");
-            wrong[at]["scores"] = json!("x");
-            beside.insert(at, json!({"prompt": "2+3?", "completion": "5"}));
-            for (rows, lacks) in
-                [(without, "missing field `reward`"), (wrong, "expected a map"), (beside, "missing field")]
-            {
-                let told = told(rows);
-                assert!(
-                    told.contains(&format!("row:{}: it is no trace", at + 1)) && told.contains(lacks),
-                    "{told}"
-                );
-            }
-        }
-        let mut broken = traces();
-        broken.iter_mut().for_each(|row| drop(row.as_object_mut().unwrap().remove("reward")));
-        assert!(told(broken).contains("row:1"));
-    }
-
-    #[test]
-    fn a_filter_over_ordinary_rows_is_refused() {
-        let rows = || vec![json!({"prompt": "2+3?", "completion": "5"}); 3];
-        assert_eq!(prepared(rows(), "").unwrap(), 3);
-        let told = prepared(rows(), "correct = true").unwrap_err().to_string();
-        assert!(told.contains("rows.jsonl: [select] keeps and drops rollouts"), "{told}");
-    }
-}
+mod tests;

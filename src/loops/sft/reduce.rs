@@ -1,11 +1,16 @@
 //! Rationales shortened by the policy's own likelihoods of the answers after them (VARR, arXiv 2412.21006).
 
+use super::method::row_seed;
+use crate::data::row::Problems;
+use crate::data::{Dataset, Example};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::loops::Worker;
-use crate::rationale::{Rationale, equality::Equality};
+use crate::rationale::{Format, Rationale, equality::Equality};
 use crate::rollout::Prompted;
-use crate::select::reduce::{Likelihood, Reduce, Walk, without};
+use crate::seed;
+use crate::select::reduce::{Likelihood, Order, Reduce, Removal, Walk, drawn, without};
+use serde_json::Value;
 
 /// A row whose rationale is being walked.
 struct Walked<'a> {
@@ -42,22 +47,64 @@ pub fn shortened(
         let wrong = wrong(&answers, row, reduce.wrong_answers);
         walked.push((limit, Walked { row, prompt: &rows[row].tokens, text: texts[row], rationale, wrong }));
     }
-    let walks = walks(worker, &walked)?;
+    let walks = walks(reduce, worker, &walked)?;
     let mut shorter: Vec<String> = texts.into_iter().map(String::from).collect();
     for ((_, item), walk) in walked.iter().zip(walks) {
-        let removed = walk.as_ref().map_or(&[][..], Walk::removed);
+        let row = &rows[item.row];
+        let none = || vec![false; item.rationale.steps.len()];
+        let mut removed = walk.map_or_else(none, |walk| walk.removed().to_vec());
+        if reduce.order == Order::Random {
+            let seed = row_seed(worker, row, step);
+            removed = drawn(&removed, seed::derive(&[seed, seed::of_text("reduce")]));
+        }
         metrics.add("select/sentences_removed", removed.iter().filter(|gone| **gone).count() as f64, 1.0);
-        shorter[item.row] = without(item.text, item.rationale, removed).0;
+        let needed = reduce.needed_from.as_ref().and_then(|column| needed(&row.example, column));
+        for (name, share, of) in Removal::of(&removed, &needed.unwrap_or_default()).figures() {
+            metrics.add(&format!("select/removed/{name}"), share, of);
+        }
+        shorter[item.row] = without(item.text, item.rationale, &removed).0;
     }
     Ok(shorter)
 }
 
+/// What a row's column says of its sentences; `None` if it is no list of true and false.
+fn needed(row: &Example, column: &str) -> Option<Vec<bool>> {
+    row.fields.get(column)?.as_array()?.iter().map(Value::as_bool).collect()
+}
+
+/// Refuses rows whose column does not say of each of their sentences whether it is needed.
+pub(super) fn look_at(reduce: &Reduce, rows: &Dataset, format: &Format) -> Result<()> {
+    let Some(column) = &reduce.needed_from else { return Ok(()) };
+    let mut problems = Problems::default();
+    for row in &rows.examples {
+        let Some(read) = row.completion.as_deref().and_then(|text| format.parse(text)) else { continue };
+        let steps = read.steps.len();
+        match needed(row, column) {
+            None => problems.example(
+                row,
+                format!(
+                    "its `{column}`, which loop.sft.reduce.needed_from names, is no list of true and false; write one value a step, or leave the key out"
+                ),
+            ),
+            Some(marks) if marks.len() != steps => problems.example(
+                row,
+                format!(
+                    "its `{column}` has {} values and its rationale {steps} steps (data.format.steps); write one value a step",
+                    marks.len()
+                ),
+            ),
+            Some(_) => {}
+        }
+    }
+    problems.into_result()
+}
+
 /// The walks of those rows that may lose a sentence, to their ends.
-fn walks(worker: &Worker, walked: &[(usize, Walked)]) -> Result<Vec<Option<Walk>>> {
+fn walks(reduce: &Reduce, worker: &Worker, walked: &[(usize, Walked)]) -> Result<Vec<Option<Walk>>> {
     let may = |(limit, item): &(usize, Walked)| (*limit > 0).then(|| vec![false; item.rationale.steps.len()]);
     let wholes = likelihoods(worker, walked, walked.iter().map(may).collect())?;
     let begin = |((limit, item), whole): (&(usize, Walked), Option<Likelihood>)| {
-        whole.map(|whole| Walk::new(item.rationale.steps.len(), *limit, whole))
+        whole.map(|whole| Walk::new(reduce, item.rationale.steps.len(), *limit, whole))
     };
     let mut walks: Vec<Option<Walk>> = walked.iter().zip(wholes).map(begin).collect();
     loop {
@@ -88,10 +135,12 @@ fn likelihoods(
         }
     }
     let scored = worker.policy.logprobs(&sequences, 1.0, worker.tokens_per_microbatch)?;
-    let mut sums = scored.iter().map(|logprobs| logprobs.iter().map(|&l| f64::from(l)).sum::<f64>());
-    let mut next = |item: &Walked| Likelihood {
-        gold: sums.next().expect("one a sequence"),
-        wrong: sums.by_ref().take(item.wrong.len()).collect(),
+    let mut scored = scored.iter();
+    let sum = |logprobs: &Vec<f32>| logprobs.iter().map(|&l| f64::from(l)).sum::<f64>();
+    let mut next = |item: &Walked| {
+        let gold = scored.next().expect("one a sequence");
+        let wrong = scored.by_ref().take(item.wrong.len()).map(sum).collect();
+        Likelihood { gold: sum(gold), wrong, tokens: gold.len() }
     };
     Ok(walked.iter().zip(&removed).map(|((_, item), asks)| asks.as_ref().map(|_| next(item))).collect())
 }
@@ -116,6 +165,25 @@ fn wrong<'a>(answers: &[Option<&'a str>], row: usize, count: usize) -> Vec<&'a s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    #[test]
+    fn marks_are_one_a_sentence() {
+        let reduce = Reduce { needed_from: Some("needed".into()), ..Reduce::default() };
+        let told = |marks: Option<Value>| {
+            let completion = Some("3+2\n3+2=5\n#### 5".to_owned());
+            let mut row = Example { completion, ..Example::text("a", "3+2") };
+            row.fields.extend(marks.map(|marks| ("needed".to_owned(), marks)));
+            let rows = Dataset { examples: vec![Arc::new(row)], name: "rows".into() };
+            look_at(&reduce, &rows, &Format::default()).err().map_or(String::new(), |told| told.to_string())
+        };
+        assert_eq!(told(Some(json!([false, true]))), "");
+        assert!(told(Some(json!([true]))).contains("has 1 values and its rationale 2 steps"));
+        for no in [None, Some(json!([1, 0])), Some(json!("yes"))] {
+            assert!(told(no).contains("no list of true and false"));
+        }
+    }
 
     #[test]
     fn wrong_answers_are_other_rows_answers() {
