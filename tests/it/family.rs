@@ -1,7 +1,7 @@
 //! Self-training and its honest controls, on models of a few thousand weights that learn arithmetic in seconds.
 
 use crate::program::{Program, number, rows as text};
-use crate::recipes::Tiny;
+use crate::recipes::{Tiny, small};
 use rationale::data::{Data, Hub, Questions, Split};
 use rationale::log::Metrics;
 use rationale::loops::{Worker, sft};
@@ -74,6 +74,38 @@ fn twins_are_compared_by_accuracy_and_calibration() {
     // Greedy decoding, and a confidence is the product of the answer's probabilities: never 0, never above 1.
     assert!(
         evaluations.iter().all(|e| (1e-6..=1.0).contains(&number(&e["report"]["calibration"], "confidence")))
+    );
+}
+
+/// What was explored is learned beside the teacher's rows, from the base; here whatever was written to its end, right or wrong.
+#[test]
+fn the_base_learns_what_the_teacher_and_exploring_gave() {
+    let explored = ["explore-1", "explore-2"].map(|stage| {
+        [format!("stage.{stage}.select.correct=false"), format!("stage.{stage}.select.pass_rate=[0.0, 1.0]")]
+    });
+    let explored: Vec<&str> = explored.iter().flatten().map(String::as_str).collect();
+    let sizes = [
+        "run.steps=2",
+        "data.task.addition.train=16",
+        "data.task.addition.eval=6",
+        "policy.sampling.max_new_tokens=24",
+        "stage.dpo.select.pairs.kind=score_margin",
+    ];
+    let program = small("still-2-arithmetic", &[&sizes[..], &explored].concat());
+    let teacher = program.traces("teacher");
+    assert_eq!(teacher.len(), 16);
+    let written = |trace: &Value| trace["completion"].as_str().unwrap().to_owned();
+    assert!(teacher.iter().map(written).all(|text| text.starts_with("<t>\n") && text.ends_with("\n</s>")));
+    for stage in ["explore-1", "explore-2"] {
+        // At most the shortest of each question.
+        assert!((1..=16).contains(&program.traces(stage).len()), "{stage}");
+    }
+    let evaluations = program.evaluations();
+    let stages: Vec<&str> = evaluations.iter().map(|line| line["stage"].as_str().unwrap()).collect();
+    let arms = ["imitate", "improve-1", "improve-2", "onward", "dpo"].map(|arm| format!("{arm}-held-out"));
+    assert_eq!(stages, arms);
+    assert!(
+        evaluations.iter().all(|line| line["report"]["questions"] == evaluations[0]["report"]["questions"])
     );
 }
 
