@@ -63,6 +63,8 @@ pub enum Head {
         /// The token that says wrong.
         negative: u32,
     },
+    /// Two numbers as they are: what a step is worth, and what the whole is.
+    Trajectory,
 }
 
 impl Head {
@@ -71,6 +73,7 @@ impl Head {
         match self {
             Head::Classes(classes) => classes,
             Head::Regression | Head::Scalar => 1,
+            Head::Trajectory => 2,
             Head::Vocabulary { .. } => 0,
         }
     }
@@ -91,9 +94,17 @@ impl Head {
         Ok(projection.of(states))
     }
 
-    /// The score of each row of `logits`, `[n]`.
+    /// Of each row of `logits [n, 2]` of [`Head::Trajectory`] what it says of a step, or of the whole where `whole` says so: `[n]`.
+    pub fn of_trajectories(logits: &Tensor, whole: &[bool]) -> Tensor {
+        let columns: Vec<i64> = whole.iter().map(|whole| i64::from(*whole)).collect();
+        let columns = Tensor::from_slice(&columns).to_device(logits.device()).unsqueeze(1);
+        logits.gather(1, &columns, false).squeeze_dim(1)
+    }
+
+    /// The score of each row of `logits`, `[n]`; of [`Head::Trajectory`] as of a step.
     pub fn scores(self, logits: &Tensor) -> Tensor {
         match self {
+            Head::Trajectory => logits.select(1, 0),
             Head::Scalar => logits.squeeze_dim(-1),
             Head::Regression => logits.squeeze_dim(-1).sigmoid(),
             Head::Classes(_) | Head::Vocabulary { .. } => {
@@ -197,6 +208,15 @@ mod tests {
         near(Head::Classes(3), &three, 0.625);
         near(Head::Regression, &one, 0.25);
         near(Head::Scalar, &one, -(3f64.ln()));
+        near(Head::Trajectory, &two, 0.0);
+    }
+
+    #[test]
+    fn a_trajectory_has_a_number_of_each_step_and_one_of_the_whole() {
+        let logits = Tensor::from_slice(&[0.5f32, 9.0, -0.25, 9.0, 9.0, 2.0]).view([3, 2]);
+        let found = numbers(&Head::of_trajectories(&logits, &[false, false, true]));
+        assert_eq!(found, [0.5, -0.25, 2.0]);
+        assert_eq!(Head::Trajectory.labels(), 2);
     }
 
     #[test]

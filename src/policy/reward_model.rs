@@ -39,6 +39,8 @@ pub enum Judges {
     Steps,
     /// The whole completion, at its last token.
     Outcome,
+    /// Each step, and behind all of them the whole, at the place of the last: one score more than there are steps.
+    Trajectory,
 }
 
 /// Tokens with the places where they are judged.
@@ -67,8 +69,10 @@ impl ScoreFormat {
             tokens.extend(&self.separator);
             places.push(tokens.len() - 1);
         }
-        if self.judges == Judges::Outcome {
-            places = places.pop().into_iter().collect();
+        match self.judges {
+            Judges::Steps => {}
+            Judges::Outcome => places = places.pop().into_iter().collect(),
+            Judges::Trajectory => places.extend(places.last().copied()),
         }
         Ok(TokenizedSteps { tokens, places, prompt: prompt.len() })
     }
@@ -132,7 +136,15 @@ impl ScoreFormat {
         let places: Vec<&[usize]> = batch.iter().map(|one| one.places.as_slice()).collect();
         let logits =
             tch::no_grad(|| self.head.logits(model, &model.read(&tokens, &places, Grad::No)?.states))?;
-        Ok(Vec::try_from(&self.of_logits(&logits).to_device(Device::Cpu))?)
+        let scores = match self.judges {
+            Judges::Steps | Judges::Outcome => self.of_logits(&logits),
+            Judges::Trajectory => {
+                let last = |count: usize| (1..=count).map(move |place| place == count);
+                let whole: Vec<bool> = places.iter().flat_map(|places| last(places.len())).collect();
+                Head::of_trajectories(&logits, &whole)
+            }
+        };
+        Ok(Vec::try_from(&scores.to_device(Device::Cpu))?)
     }
 }
 
@@ -207,6 +219,7 @@ impl RewardModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::tests::tiny;
     use serde_json::Value;
 
     /// Four classes of 1 : 2 : 3 : 4: the expected one is (2 + 6 + 12) / 10 = 2 of 3; the last two come to 0.7, the last alone to 0.4.
@@ -237,6 +250,32 @@ mod tests {
         beyond.save(folder.path()).unwrap();
         let said = ScoreFormat::load(folder.path()).unwrap_err().to_string();
         assert!(said.contains("score_classes") && said.contains("has no class 4"), "{said}");
+    }
+
+    /// The scores of a trajectory are those of its steps by one number, and that of the whole by the other, wherever a sequence stands.
+    #[test]
+    fn the_whole_is_read_where_the_last_step_is() {
+        let mut policy = tiny(1, 1, 3);
+        policy.model.add_score(2, true, 5);
+        let format = |judges| ScoreFormat { judges, head: Head::Trajectory, separator: vec![10], score_classes: vec![] };
+        let (steps, whole) = (format(Judges::Steps), format(Judges::Trajectory));
+        let read = |format: &ScoreFormat, steps: &[&str]| {
+            format.tokenize_steps(&policy.tokenizer, &[65], steps).unwrap()
+        };
+        let (one, two) = (read(&whole, &["a"]), read(&whole, &["a", "bc"]));
+        assert_eq!((one.places.clone(), two.places.clone()), (vec![2, 2], vec![2, 5, 5]));
+        assert!(read(&whole, &[]).places.is_empty());
+        let found = whole.scores(&policy.model, &[two.clone(), one.clone()], 64).unwrap();
+        let of_steps = steps.scores(&policy.model, &[read(&steps, &["a", "bc"])], 64).unwrap();
+        let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-5, "{a} {b}");
+        assert_eq!((found[0].len(), found[1].len()), (3, 2));
+        near(found[0][0], of_steps[0][0]);
+        near(found[0][1], of_steps[0][1]);
+        near(found[1][0], of_steps[0][0]);
+        let states = tch::no_grad(|| policy.model.read(&[&two.tokens], &[&[5]], Grad::No).unwrap().states);
+        let logits = Head::Trajectory.logits(&policy.model, &states).unwrap();
+        near(found[0][2], logits.double_value(&[0, 1]));
+        assert!((found[0][2] - found[0][1]).abs() > 1e-6);
     }
 
     /// TRL's `tokenize_row` (tests/fixtures/reward_model/make.py): ids, and labels on the last separator token alone.

@@ -12,6 +12,7 @@ pub mod answer;
 pub mod belief;
 pub mod calc;
 pub mod certainty;
+pub mod coherence;
 pub mod column;
 pub mod command;
 pub mod copying;
@@ -127,6 +128,7 @@ impl Default for Registry {
         Self::empty()
             .reward("answer", answer::Answer::checked)
             .reward("calc", calc::Calc::checked)
+            .reward("coherence", coherence::Coherence::checked)
             .reward("command", command::Command::checked)
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)

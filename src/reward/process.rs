@@ -2,6 +2,7 @@
 
 use super::{Holds, Models, Reward, Wants, column};
 use crate::policy::RewardModel;
+use crate::policy::reward_model::Judges;
 use crate::rationale::{Format, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
 use schemars::JsonSchema;
@@ -18,6 +19,9 @@ pub struct Process {
     pub model: String,
     /// How the steps' scores become the completion's.
     pub aggregate: Aggregate,
+    /// Of a model of trajectories (`loop.prm.learns = "trajectory"`): so many times what it says of the whole is added to its steps' aggregate. ReasonFlux-PRM's α,
+    /// beside the `mean` of the steps.
+    pub whole: f64,
     /// A column whose text is scored behind the prompt in the completion's place, such as what was retrieved for a question: all completions of a row
     /// are then worth the same.
     pub column: Option<String>,
@@ -56,7 +60,7 @@ impl Aggregate {
 
 impl Default for Process {
     fn default() -> Self {
-        Self { model: String::new(), aggregate: Aggregate::Min, column: None }
+        Self { model: String::new(), aggregate: Aggregate::Min, whole: 1.0, column: None }
     }
 }
 
@@ -72,6 +76,7 @@ impl Process {
                 "[reward.process] aggregate = \"sum\" pays for every further step, right or not needed; \"min\" does not"
             );
         }
+        anyhow::ensure!(self.whole.is_finite(), "whole = {}: it must be a finite number", self.whole);
         Ok(Scorer { section: self, format: format.clone(), loaded: None })
     }
 }
@@ -80,6 +85,16 @@ struct Scorer {
     section: Process,
     format: Format,
     loaded: Option<RewardModel>,
+}
+
+impl Process {
+    /// What a text is worth by the scores that a model which judges so gives it: those of the steps put together, of a trajectory with the whole's.
+    fn worth(&self, judges: Judges, scores: &[f64]) -> f64 {
+        match (judges, scores) {
+            (Judges::Trajectory, [steps @ .., whole]) => self.aggregate.of(steps) + self.whole * whole,
+            _ => self.aggregate.of(scores),
+        }
+    }
 }
 
 impl Scorer {
@@ -98,10 +113,10 @@ impl Scorer {
     fn of_text(&mut self, text: &str, group: &Group, models: &Models) -> anyhow::Result<f64> {
         let steps = steps::split(self.format.steps, text, 0..text.len());
         let steps: Vec<&str> = steps.into_iter().map(|span| &text[span]).collect();
-        let aggregate = self.section.aggregate;
         let judge = self.model(models)?;
-        let prompt = judge.tokenizer.render_example(&group.example)?;
-        Ok(aggregate.of(&judge.scores(&prompt, &[steps], models.budget)?.concat()))
+        let (judges, prompt) = (judge.score_format.judges, judge.tokenizer.render_example(&group.example)?);
+        let scores = judge.scores(&prompt, &[steps], models.budget)?.concat();
+        Ok(self.section.worth(judges, &scores))
     }
 }
 
@@ -119,22 +134,23 @@ impl Reward for Scorer {
         }
         let spans: Vec<Vec<Range<usize>>> =
             group.rollouts.iter().map(|rollout| self.spans(rollout)).collect();
-        let (aggregate, policy) = (self.section.aggregate, models.policy()?);
+        let policy = models.policy()?;
         let judge = self.model(models)?;
         let texts = spans.iter().zip(&group.rollouts);
         let texts: Vec<Vec<&str>> = texts
             .map(|(spans, rollout)| spans.iter().map(|span| &rollout.text[span.clone()]).collect())
             .collect();
         let prompt = judge.tokenizer.render_example(&group.example)?;
+        let judges = judge.score_format.judges;
         let scores = judge.scores(&prompt, &texts, models.budget)?;
         let of_rollout = |((scores, spans), rollout): ((Vec<f64>, &Vec<Range<usize>>), &Rollout)| {
             let tokens = |span: &Range<usize>| policy.tokenizer.tokens_of(&rollout.tokens, span.clone());
-            // A model of outcomes has one score, which belongs to no step.
-            let steps = (scores.len() == spans.len()).then(|| {
+            // A model of outcomes has one score, which belongs to no step; one of trajectories has one more than there are steps.
+            let steps = (scores.len() >= spans.len()).then(|| {
                 let steps = scores.iter().zip(spans);
                 steps.map(|(&value, span)| StepScore { value, tokens: tokens(span) }).collect()
             });
-            Score { value: aggregate.of(&scores), steps }
+            Score { value: self.section.worth(judges, &scores), steps }
         };
         Ok(scores.into_iter().zip(&spans).zip(&group.rollouts).map(of_rollout).collect())
     }
@@ -152,6 +168,18 @@ mod tests {
             [0.75, 0.25, 0.09375, 0.5, 1.5]
         );
         assert_eq!(Aggregate::Min.of(&[]), 0.0);
+    }
+
+    /// The mean of the steps 0.5 and 0.25, and 0.75 or twice that of the whole; of other models the last is a step.
+    #[test]
+    fn the_whole_is_added_to_the_steps() {
+        let worth = |whole: f64, judges: Judges, scores: &[f64]| {
+            Process { aggregate: Aggregate::Mean, whole, ..Process::default() }.worth(judges, scores)
+        };
+        assert_eq!(worth(1.0, Judges::Trajectory, &[0.5, 0.25, 0.75]), 1.125);
+        assert_eq!(worth(2.0, Judges::Trajectory, &[0.5, 0.25, 0.75]), 1.875);
+        assert_eq!(worth(1.0, Judges::Steps, &[0.5, 0.25, 0.75]), 0.5);
+        assert_eq!(worth(1.0, Judges::Trajectory, &[]), 0.0);
     }
 
     #[test]

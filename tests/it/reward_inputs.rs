@@ -1,8 +1,8 @@
 //! What reward models are made of beside rows with labels: pairs and lists of traces, outcomes without what confounds them.
 
-use crate::program::{Program, number};
-use crate::recipes::{self, after_sums, sums};
-use serde_json::Value;
+use crate::program::{Program, number, rows};
+use crate::recipes::{self, Tiny, after_sums, sums};
+use serde_json::{Value, json};
 
 /// From the policy's own completions: right over wrong, then the shortest of each group beside longer ones, then PPO by what the first was
 /// taught.
@@ -73,10 +73,117 @@ fn traces_become_pairs_and_lists() {
     assert!(said.contains("select.pairs.kind") && said.contains("compares whole completions"), "{said}");
 }
 
+/// The stages of `recipes/reasonflux-prm.toml` on rows whose own rationales are the trajectories, so that an untrained model has some.
+const TRAJECTORIES: &str = r#"
+[run]
+steps = 2
+[data]
+prompts_per_step = 4
+template.chat = false
+template.user = "{{ question }}\n"
+[data.task.addition]
+digits = [2]
+train = 8
+eval = 4
+[policy.sampling]
+max_new_tokens = 12
+[[stage]]
+name = "start"
+loop.sft = {}
+[[stage]]
+name = "judge"
+data.task.addition.faults = { share = 0.7, labels = "truth" }
+policy.model = "@start"
+loop.prm = {}
+[[stage]]
+name = "explore"
+policy.model = "@start"
+rollout.dataset = {}
+reward.similarity = { to = "answer", each_step = true, weight = 0.0 }
+reward.judge = { kind = "process", model = "@judge", weight = 0.0 }
+reward.coherence.weight = 0.0
+loop.collect = {}
+[[stage]]
+name = "answers"
+data.train = "@explore"
+data.columns.asked = "prompt"
+data.template.user = "{{ question }}\n{% for step in steps %}{{ step.split('=')[0] }}\n{% endfor %}"
+policy.model = "@start"
+rollout.group.size = 3
+reward.answer = {}
+loop.collect = {}
+[[stage]]
+name = "flux"
+data.train = ["@explore", "@answers"]
+data.eval = "held-out.jsonl"
+policy.model = "@start"
+loop.prm.learns = "trajectory"
+eval.at_start = false
+[[stage]]
+name = "rl"
+run.steps = 1
+policy.model = "@start"
+rollout.group.size = 4
+reward.answer.weight = 0.8
+reward.flux = { kind = "process", model = "@flux", aggregate = "mean", whole = 1.0, weight = 0.2 }
+loop.grpo = {}
+"#;
+
+#[test]
+fn steps_and_the_whole_of_a_trajectory_are_learned_in_one_model() {
+    let program = Program::new(&Tiny::SUMS.recipe(TRAJECTORIES));
+    let row = |error: i64| json!({"question": "12+34", "answer": "46", "first_error": error, "steps": ["2+4+0=6: 6", "1+3+0=4: 46", "#### 46"]});
+    program.write("held-out.jsonl", &rows(&[row(-1), row(0), row(1), row(-1)]));
+    program.train(&["--quiet"]).success();
+    let explored = program.traces("explore");
+    assert_eq!(explored.len(), 8);
+    for trace in &explored {
+        let scored = |name: &str| trace["step_scores"][name].as_array().unwrap().len();
+        // Two columns, and the answer's line, which the judge has too.
+        assert_eq!(["similarity", "judge", "coherence"].map(scored), [2, 3, 2]);
+        assert_eq!(trace["reward"], 0.0);
+    }
+    let answers = program.traces("answers");
+    assert_eq!(answers.len(), 24);
+    for answer in &answers {
+        let of = explored.iter().find(|trace| trace["id"] == answer["example"]).expect("of a trajectory");
+        let lines = of["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|step| step.as_str().unwrap().split('=').next().unwrap());
+        let template: String = lines.map(|line| format!("{line}\n")).collect();
+        assert_eq!(answer["prompt"], format!("{}\n{template}", of["question"].as_str().unwrap()));
+    }
+    let learned = program.steps("flux");
+    for name in ["loss", "errors/steps", "errors/whole"] {
+        assert!(number(&learned[0], name) >= 0.0, "{name}");
+    }
+    // A trajectory's loss is the mean error of its two steps and that of the whole.
+    let sum = number(&learned[0], "errors/steps") + number(&learned[0], "errors/whole");
+    assert!((number(&learned[0], "loss") - sum).abs() < 1e-4 * sum.max(1.0), "{}", learned[0]);
+    let reading =
+        std::fs::read_to_string(program.checkpoint("flux-step-000002").join("reward_model.json")).unwrap();
+    let reading: Value = serde_json::from_str(&reading).unwrap();
+    assert_eq!((&reading["judges"], &reading["head"]), (&json!("trajectory"), &json!("trajectory")));
+    assert!(number(judged(&program.evaluations(), "flux"), "steps") > 0.0);
+    assert!(program.steps("rl")[0]["rewards/flux/mean"].is_number());
+
+    // Without answers nothing says what the whole is worth.
+    let alone = TRAJECTORIES.replace("[\"@explore\", \"@answers\"]", "\"@explore\"");
+    let program = Program::new(&Tiny::SUMS.recipe(&alone));
+    program.write("held-out.jsonl", &rows(&[row(-1), row(0), row(1), row(-1)]));
+    let said = program.train(&["--quiet"]).code(2);
+    assert!(
+        said.contains("none of its 8 traces answers another") && said.contains("loop.prm.targets.whole"),
+        "{said}"
+    );
+}
+
 /// A recipe with a few reports.
 fn small(name: &str, sets: &[&str]) -> Program {
-    let rows = ["data.task.report.train=24", "data.task.report.eval=6", "policy.sampling.max_new_tokens=24"];
-    recipes::small(name, &[&rows[..], sets].concat())
+    let sizes = ["data.task.report.train=24", "data.task.report.eval=6", "policy.sampling.max_new_tokens=24"];
+    recipes::small(name, &[&sizes[..], sets].concat())
 }
 
 #[test]

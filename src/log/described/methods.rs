@@ -193,6 +193,13 @@ pub(super) const REWARD_MODELS: &[Described] = &[
     row("accuracy", "share", "Labels of the step that the model tells.", "Rises."),
     row("scores/*", "", "Scores of the step.", ""),
     row(
+        "errors/steps",
+        "",
+        "Of loop.prm learns = \"trajectory\": the mean squared error of the steps' scores.",
+        "Falls.",
+    ),
+    row("errors/whole", "", "The same of the scores of whole trajectories.", "Falls."),
+    row(
         "labels/right",
         "share",
         "Labels that say right.",

@@ -1,7 +1,7 @@
 //! How well the reward model judges held-out rows.
 
 use super::item::{RowItem, SeenSteps, TARGETS};
-use super::{PrmMethod, rows};
+use super::{Learns, PrmMethod, rows, traces};
 use crate::data::row::{Problems, named};
 use crate::error::{Error, Result};
 use crate::eval::process::{Judged, Process};
@@ -50,7 +50,15 @@ impl PrmMethod {
         budget: usize,
     ) -> Result<Vec<Judged>> {
         let (mut tokenized, mut judged, mut problems) = (Vec::new(), Vec::new(), Problems::default());
+        let trajectory = self.prm.learns == Learns::Trajectory;
         for row in held_out {
+            if trajectory && traces::is_one(&row.example) {
+                problems.example(
+                    &row.example,
+                    "it is a trace, of which nobody says which steps are right; name rows with labels in data.eval, or leave [eval] out",
+                );
+                continue;
+            }
             let steps = match rows::read(&row.example, &self.prm, format) {
                 Ok(steps) => steps,
                 Err(what) => {
@@ -76,7 +84,9 @@ impl PrmMethod {
             };
             let labels: Vec<Option<bool>> =
                 steps.labels.iter().map(|label| label.map(|label| steps.is_right(label))).collect();
-            let last = labels.len() - one.places.len();
+            // The score of a whole trajectory stands behind those of its steps, and is held against nothing.
+            let places = one.places.len() - usize::from(trajectory && !labels.is_empty());
+            let last = labels.len() - places;
             let first_error = steps.first_error().filter(|_| last == 0);
             let mut lengths: Vec<usize> = steps.texts.iter().map(String::len).collect();
             if last > 0 {
@@ -89,7 +99,10 @@ impl PrmMethod {
         problems.into_result()?;
         let scores = self.score_format().scores(&policy.model, &tokenized, budget)?;
         finite(held_out.iter(), &scores)?;
-        judged.iter_mut().zip(scores).for_each(|(judged, scores)| judged.scores = scores);
+        for (judged, mut scores) in judged.iter_mut().zip(scores) {
+            scores.truncate(judged.labels.len());
+            judged.scores = scores;
+        }
         Ok(judged)
     }
 

@@ -1,6 +1,6 @@
 //! What is learned from a row: tokens, the places where they are judged, and what should be said there.
 
-use super::{Balance, Learns, Prm, TooLong, rows};
+use super::{Balance, Learns, Prm, TooLong, rows, trajectory};
 use crate::data::columns::Read;
 use crate::data::row::{Problems, named};
 use crate::data::{Example, Feedback, Tokenizer};
@@ -15,6 +15,8 @@ use std::collections::HashSet;
 
 /// Of an item: what should be said at each place; of a list, the worth of each sequence.
 pub(super) const TARGETS: &str = "targets";
+/// Of a trajectory: 1 where the whole is judged, 0 where a step is.
+pub(super) const OF_WHOLE: &str = "of_whole";
 /// Of an item: how much better the chosen one is.
 pub(super) const MARGIN: &str = "margin";
 
@@ -28,9 +30,9 @@ fn item(id: &str, tokenized: Vec<TokenizedSteps>, targets: Vec<f64>) -> Item {
     Item::of(sequences).named(id).read_at(places).with_list(TARGETS, targets).with_list(WEIGHTS, weights)
 }
 
-/// What the update's loss is divided by for an item.
-pub(super) fn weight(item: &Item, compares: bool) -> f64 {
-    if compares { 1.0 } else { item.list(WEIGHTS).iter().sum() }
+/// What the update's loss is divided by for an item: labels count one by one, comparisons and trajectories as a whole.
+pub(super) fn weight(item: &Item, labels: bool) -> f64 {
+    if labels { item.list(WEIGHTS).iter().sum() } else { 1.0 }
 }
 
 /// An item, or why the row is left out; what is wrong with it where nothing may start.
@@ -101,7 +103,7 @@ impl Reading<'_> {
             made.indices.push(row.example.index);
         }
         problems.into_result()?;
-        if whole && !self.prm.compares() {
+        if whole && self.prm.learns_labels() {
             two_classes(&made.items)?;
         }
         Ok(made)
@@ -110,7 +112,7 @@ impl Reading<'_> {
     /// What is learned from a row, tokenised.
     pub(super) fn item(&self, row: &Prompted, format: &Format, seen: &mut SeenSteps) -> Result<RowItem> {
         match self.prm.learns {
-            Learns::Steps | Learns::Outcome => self.labelled(row, format, seen),
+            Learns::Steps | Learns::Outcome | Learns::Trajectory => self.labelled(row, format, seen),
             Learns::Pairs => self.pair(row),
             Learns::Lists => self.list(row),
         }
@@ -121,11 +123,15 @@ impl Reading<'_> {
     }
 
     fn labelled(&self, row: &Prompted, format: &Format, seen: &mut SeenSteps) -> Result<RowItem> {
-        let mut steps = match rows::read(&row.example, self.prm, format) {
+        let read = match self.prm.learns {
+            Learns::Trajectory => trajectory::read(&row.example, self.prm, format),
+            _ => rows::read(&row.example, self.prm, format),
+        };
+        let mut steps = match read {
             Ok(steps) => steps.learned(self.prm),
             Err(what) => return Ok(RowItem::Bad(what)),
         };
-        if self.prm.dedup && row.example.fields.contains_key("cuts") {
+        if self.prm.dedup && self.prm.learns_labels() && row.example.fields.contains_key("cuts") {
             steps.labels.iter_mut().enumerate().filter(|(_, label)| label.is_some()).for_each(
                 |(at, label)| {
                     if !seen.insert((row.tokens.clone(), steps.texts[..=at].to_vec())) {
@@ -134,7 +140,7 @@ impl Reading<'_> {
                 },
             );
         }
-        if steps.labels.iter().all(Option::is_none) {
+        if steps.labels.iter().all(Option::is_none) && steps.whole.is_none() {
             return Ok(RowItem::Unlabelled);
         }
         let whole = ScoreFormat { judges: Judges::Steps, ..self.score_format.clone() };
@@ -151,15 +157,33 @@ impl Reading<'_> {
             )));
         }
         let known = (0..fits).filter(|&step| steps.labels[step].is_some());
-        let (places, targets): (Vec<usize>, Vec<f64>) =
+        let (mut places, mut targets): (Vec<usize>, Vec<f64>) =
             known.map(|step| (tokenized.places[step], steps.labels[step].unwrap_or(0.0))).unzip();
+        let labelled = places.len();
+        // The whole is judged where its last step is, which what is cut has not.
+        if let (Some(whole), Some(&last), false) = (steps.whole, tokenized.places.last(), cut) {
+            places.push(last);
+            targets.push(whole);
+        }
         if cut && (self.prm.too_long == TooLong::Drop || places.is_empty()) {
             return Ok(RowItem::TooLong);
         }
         tokenized.tokens.truncate(tokenized.places.get(fits.wrapping_sub(1)).map_or(0, |last| last + 1));
         tokenized.places = places;
-        let item = item(&row.example.id, vec![tokenized], targets);
+        let mut item = item(&row.example.id, vec![tokenized], targets);
+        if self.prm.learns == Learns::Trajectory {
+            item = self.weighed(item, labelled);
+        }
         Ok(if cut { RowItem::Cut(item) } else { RowItem::Item(item) })
+    }
+
+    /// A trajectory, of which the first `labelled` places are those of steps: all of these count as much as λ of the steps, the whole as its own.
+    fn weighed(&self, item: Item, labelled: usize) -> Item {
+        let (targets, all) = (&self.prm.targets, item.list(TARGETS).len());
+        let each = targets.steps / labelled.max(1) as f64;
+        let of =
+            |step: f64, whole: f64| (0..all).map(|at| if at < labelled { step } else { whole }).collect();
+        item.with_list(WEIGHTS, of(each, targets.whole)).with_list(OF_WHOLE, of(0.0, 1.0))
     }
 
     fn pair(&self, row: &Prompted) -> Result<RowItem> {

@@ -7,9 +7,11 @@ mod item;
 pub mod rows;
 mod section;
 mod traces;
+mod trajectory;
 
 pub use compared::Lists;
 pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
+pub use trajectory::Targets;
 
 use super::item::WEIGHTS;
 use super::{
@@ -31,7 +33,7 @@ use crate::seed;
 use crate::select::pairs::PairKind;
 use compared::Counts;
 use evaluate::not_finite;
-use item::{MARGIN, Made, Reading, TARGETS};
+use item::{MARGIN, Made, OF_WHOLE, Reading, TARGETS};
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
@@ -68,6 +70,7 @@ impl Prm {
     fn attach_head(&self, policy: &mut Policy, seed: u64) -> Result<ScoreFormat> {
         let head = match self.head {
             _ if self.compares() => Head::Scalar,
+            _ if self.learns == Learns::Trajectory => Head::Trajectory,
             HeadKind::Classes => Head::Classes(self.classes),
             HeadKind::Regression => Head::Regression,
             HeadKind::Vocabulary => Head::Vocabulary {
@@ -82,7 +85,7 @@ impl Prm {
         if labels > 0 {
             let fits = model.score.as_ref().is_some_and(|score| score.weight.size()[0] == labels as i64);
             if !fits {
-                model.add_score(labels, judges == Judges::Steps, seed);
+                model.add_score(labels, judges != Judges::Outcome, seed);
             }
             model.config.name_padding(padding);
         }
@@ -122,12 +125,19 @@ impl PrmMethod {
         }
         let targets = flat(items.iter().flat_map(|item| item.list(TARGETS).iter().copied()).collect());
         let weights = flat(items.iter().flat_map(|item| item.list(WEIGHTS).iter().copied()).collect());
+        if self.prm.learns == Learns::Trajectory {
+            let whole = items.iter().flat_map(|item| item.list(OF_WHOLE).iter().map(|of| *of > 0.0));
+            let whole: Vec<bool> = whole.collect();
+            let scores = Head::of_trajectories(logits, &whole);
+            tell_errors(&scores, &targets, &whole, metrics);
+            return squared(&scores, &targets, &weights);
+        }
         let scores = self.score_format().of_logits(logits);
         let agree = scores.ge(0.5).eq_tensor(&targets.ge(0.5)).to_kind(Kind::Float);
         metrics.add("accuracy", agree.mean(Kind::Float).double_value(&[]), targets.numel() as f64);
         metrics.add("scores/mean", scores.mean(Kind::Float).double_value(&[]), targets.numel() as f64);
         match head {
-            Head::Regression | Head::Scalar => squared(&scores, &targets, &weights),
+            Head::Regression | Head::Scalar | Head::Trajectory => squared(&scores, &targets, &weights),
             Head::Classes(_) | Head::Vocabulary { .. } => ordered(logits, &targets, &weights),
         }
     }
@@ -162,6 +172,15 @@ impl PrmMethod {
             listwise(scores, &targets)
         });
         Tensor::stack(&losses.collect::<Vec<_>>(), 0).sum(Kind::Float)
+    }
+}
+
+/// The mean squared error over steps, and over wholes.
+fn tell_errors(scores: &Tensor, targets: &Tensor, whole: &[bool], metrics: &mut Metrics) {
+    let errors: Vec<f64> =
+        Vec::try_from((scores.detach() - targets).square().to_kind(Kind::Double)).unwrap_or_default();
+    for (error, whole) in errors.into_iter().zip(whole) {
+        metrics.add(if *whole { "errors/whole" } else { "errors/steps" }, error, 1.0);
     }
 }
 
@@ -231,7 +250,7 @@ impl Section for Prm {
             .map(|of| ("select.pairs.kind", of)),
             classless: self.compares(),
             selects: match self.learns {
-                Learns::Steps | Learns::Outcome => Selects::Nothing,
+                Learns::Steps | Learns::Outcome | Learns::Trajectory => Selects::Nothing,
                 Learns::Pairs => Selects::Pairs,
                 Learns::Lists => Selects::Rollouts,
             },
@@ -284,6 +303,7 @@ impl Section for Prm {
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         let rows = std::mem::take(&mut setup.rows);
+        let rows = if self.learns == Learns::Trajectory { self.targets.answered(rows)? } else { rows };
         let (rows, counts) = self.comparisons(rows, setup.select, setup.format)?;
         let (rows, agreeing) = self.prepare(rows, setup.format)?;
         setup.rows = rows;
@@ -329,7 +349,7 @@ impl Method for PrmMethod {
         let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_string).collect();
         self.too_long = [("rows/cut", owned(cut)), ("rows/left_out", owned(dropped))];
         self.right = item::right(&items);
-        item::balance(&mut items, if self.prm.compares() { Balance::None } else { self.prm.balance });
+        item::balance(&mut items, if self.prm.learns_labels() { self.prm.balance } else { Balance::None });
         self.items = indices.into_iter().zip(items).collect();
         Ok(None)
     }
@@ -351,14 +371,14 @@ impl Method for PrmMethod {
                 metrics.set(&name, *count as f64);
             }
         }
-        if step == 1 && !self.prm.compares() {
+        if step == 1 && self.prm.learns_labels() {
             metrics.set("labels/right", self.right);
             self.agreeing.inspect(|share| metrics.set("labels/agreeing", *share));
         }
         if !rows.is_empty() {
             metrics.add("rows_left_out", 1.0 - items.len() as f64 / rows.len() as f64, rows.len() as f64);
         }
-        let weight: f64 = items.iter().map(|item| item::weight(item, self.prm.compares())).sum();
+        let weight: f64 = items.iter().map(|item| item::weight(item, self.prm.learns_labels())).sum();
         let batch = Batch::whole(items, weight);
         Ok(if weight > 0.0 { batch } else { Batch { updates: vec![], ..batch } })
     }

@@ -1,6 +1,6 @@
 //! What a row says about steps: the texts, and a label for each as far as it is known.
 
-use super::{Learns, Neutral, Prm, traces};
+use super::{Learns, Neutral, Prm, traces, trajectory};
 use crate::data::columns::Read;
 use crate::data::row::{Problems, named};
 use crate::data::{Dataset, Example, Feedback};
@@ -63,12 +63,14 @@ pub struct LabelledSteps {
     /// Labels are shares of continuations that came out right: a step is wrong where none did, since one that some recover from
     /// (1 of 4) is no error (Math-Shepherd's hard estimate).
     pub shares: bool,
+    /// What the whole is worth, where that is learned beside the steps.
+    pub whole: Option<f64>,
 }
 
 impl LabelledSteps {
     /// Steps as a row labels them.
     pub fn new(texts: Vec<String>, labels: Vec<Option<f64>>) -> Self {
-        Self { texts, labels, shares: false }
+        Self { texts, labels, shares: false, whole: None }
     }
 
     /// Whether a step with this label counts as right.
@@ -88,6 +90,9 @@ impl LabelledSteps {
 
     /// Without the labels that the section leaves out.
     pub fn learned(mut self, section: &Prm) -> Self {
+        if section.learns == Learns::Trajectory {
+            return self;
+        }
         if let (true, Some(Some(error))) = (section.stop_at_error, self.first_error()) {
             self.texts.truncate(error + 1);
             self.labels.truncate(error + 1);
@@ -109,6 +114,9 @@ pub fn read(example: &Example, section: &Prm, format: &Format) -> Read<LabelledS
         && let Some((text, label)) = outcome(example, format)
     {
         return Ok(LabelledSteps::new(vec![text], vec![Some(label)]));
+    }
+    if section.learns == Learns::Trajectory && traces::is_one(example) {
+        return trajectory::read(example, section, format);
     }
     if let Some(steps) = traces::read(example, section, format)? {
         return Ok(steps);

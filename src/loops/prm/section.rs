@@ -1,6 +1,7 @@
 //! The section of the loop: what is judged, by which head, from which labels.
 
 use super::compared::Lists;
+use super::trajectory::Targets;
 use crate::policy::reward_model::Judges;
 use crate::section::{Idle, Misfit, broken, under};
 use schemars::JsonSchema;
@@ -53,6 +54,8 @@ pub struct Prm {
     pub reward_margin: f64,
     /// What the lists are that are made of traces.
     pub lists: Option<Lists>,
+    /// What the steps of a trajectory and the whole are to be worth.
+    pub targets: Targets,
     /// Coefficient of (chosen + rejected)², which keeps the rewards of comparisons about 0.
     pub centring: f64,
     /// The score below which a step counts as wrong in evaluations; by default it is chosen on every other held-out
@@ -75,6 +78,9 @@ pub enum Learns {
     /// The worth of each of several: `completions` and as many `scores`; or traces, of whose groups `[select]` and `loop.prm.lists` make
     /// lists.
     Lists,
+    /// What each step of a trajectory is worth, and what the whole is, by two numbers of one model (ReasonFlux-PRM): traces whose steps several rewards
+    /// have scored, and traces that answer these; `loop.prm.targets` says how they become what is learned. Held-out rows have labels, as for `steps`.
+    Trajectory,
 }
 
 /// How a state becomes a score.
@@ -178,6 +184,7 @@ impl Default for Prm {
             dedup: true,
             reward_margin: 0.0,
             lists: None,
+            targets: Targets::default(),
             centring: 0.0,
             threshold: None,
         }
@@ -188,8 +195,8 @@ impl Prm {
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
         let soft = self.labels == Labeller::Consensus && self.continuations == Continuations::Soft;
-        let bare = self.separator.is_empty() && self.learns == Learns::Steps;
-        let alone = self.train == Train::Head && self.head == HeadKind::Vocabulary && !self.compares();
+        let bare = self.separator.is_empty() && matches!(self.learns, Learns::Steps | Learns::Trajectory);
+        let alone = self.train == Train::Head && self.is_spoken();
         let named: BTreeSet<usize> = self.score_classes().into_iter().collect();
         let mut found = broken(&[
             (self.classes >= 2, "classes", "at least 2, wrong and right"),
@@ -227,6 +234,7 @@ impl Prm {
             ),
         ]);
         found.extend(under("lists", self.lists.iter().flat_map(Lists::check)));
+        found.extend(under("targets", self.targets.check()));
         found
     }
 
@@ -252,12 +260,18 @@ impl Prm {
         };
         let pairs = idle(&["centring", "reward_margin"], "without learns = \"pairs\"");
         let lists = idle(&["lists"], "without learns = \"lists\"");
+        let targets = idle(&["targets"], "without learns = \"trajectory\"");
         match self.learns {
-            Learns::Pairs => return [idle(&OF_LABELS, "with learns = \"pairs\""), lists].concat(),
-            Learns::Lists => return [idle(&OF_LABELS, "with learns = \"lists\""), pairs].concat(),
+            Learns::Pairs => return [idle(&OF_LABELS, "with learns = \"pairs\""), lists, targets].concat(),
+            Learns::Lists => return [idle(&OF_LABELS, "with learns = \"lists\""), pairs, targets].concat(),
+            Learns::Trajectory => {
+                let own = OF_LABELS.iter().filter(|key| !["neutral", "threshold"].contains(*key));
+                let own: Vec<&'static str> = own.copied().collect();
+                return [idle(&own, "with learns = \"trajectory\""), pairs, lists].concat();
+            }
             Learns::Steps | Learns::Outcome => {}
         }
-        let mut found = [pairs, lists].concat();
+        let mut found = [pairs, lists, targets].concat();
         if self.learns == Learns::Outcome {
             found.extend(idle(&["last_step_only"], "with learns = \"outcome\""));
         }
@@ -287,14 +301,23 @@ impl Prm {
         matches!(self.learns, Learns::Pairs | Learns::Lists)
     }
 
+    /// Whether it learns labels of right and wrong.
+    pub fn learns_labels(&self) -> bool {
+        matches!(self.learns, Learns::Steps | Learns::Outcome)
+    }
+
     /// Whether a score is what the model would write: it then goes on generating.
     pub fn is_spoken(&self) -> bool {
-        self.head == HeadKind::Vocabulary && !self.compares()
+        self.head == HeadKind::Vocabulary && self.learns_labels()
     }
 
     /// What the model will judge.
     pub fn judges(&self) -> Judges {
-        if self.learns == Learns::Steps { Judges::Steps } else { Judges::Outcome }
+        match self.learns {
+            Learns::Steps => Judges::Steps,
+            Learns::Trajectory => Judges::Trajectory,
+            Learns::Outcome | Learns::Pairs | Learns::Lists => Judges::Outcome,
+        }
     }
 }
 
@@ -322,14 +345,23 @@ mod tests {
             let section: Prm = toml::from_str(keys).unwrap();
             section.without_effect().into_iter().map(|(key, _)| key).collect()
         };
-        assert_eq!(idle(""), ["centring", "reward_margin", "lists", "positive", "negative", "judge"]);
+        assert_eq!(
+            idle(""),
+            ["centring", "reward_margin", "lists", "targets", "positive", "negative", "judge"]
+        );
         assert_eq!(
             idle("head = 'vocabulary'\nlabels = 'consensus'"),
-            ["centring", "reward_margin", "lists", "classes", "score_classes"]
+            ["centring", "reward_margin", "lists", "targets", "classes", "score_classes"]
         );
         assert!(idle("learns = 'outcome'\nlabels = 'judge'").contains(&"last_step_only"));
         let (pairs, lists) = (idle("learns = 'pairs'"), idle("learns = 'lists'"));
         assert!(pairs.contains(&"head") && pairs.contains(&"threshold") && !pairs.contains(&"centring"));
         assert_eq!(lists.len(), pairs.len() + 1);
+        let trajectory = idle("learns = 'trajectory'");
+        assert!(
+            trajectory.contains(&"head")
+                && !trajectory.contains(&"targets")
+                && !trajectory.contains(&"threshold")
+        );
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn agree(example: &Example, section: &Prm, format: &Format) -> Read<b
 }
 
 /// The text of a trace. A row with labels in columns of its own is not read as one, unless its steps were continued.
-fn completion(example: &Example) -> Option<&str> {
+pub(super) fn completion(example: &Example) -> Option<&str> {
     let has = |name: &str| example.fields.contains_key(name);
     let trace = has("cuts") || (has("completion_ids") && !labelled(example));
     example.fields.get("completion").and_then(Value::as_str).filter(|_| trace)
