@@ -175,7 +175,7 @@ fn steps_and_the_whole_of_a_trajectory_are_learned_in_one_model() {
     program.write("held-out.jsonl", &rows(&[row(-1), row(0), row(1), row(-1)]));
     let said = program.train(&["--quiet"]).code(2);
     assert!(
-        said.contains("none of its 8 traces answers another") && said.contains("loop.prm.targets.whole"),
+        said.contains("none of 8 traces is answered by another") && said.contains("loop.prm.targets.whole"),
         "{said}"
     );
 }

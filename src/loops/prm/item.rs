@@ -106,6 +106,11 @@ impl Reading<'_> {
         if whole && self.prm.learns_labels() {
             two_classes(&made.items)?;
         }
+        let of_whole = |item: &Item| item.list(OF_WHOLE).contains(&1.0);
+        let asked = self.prm.learns == Learns::Trajectory && self.prm.targets.whole > 0.0;
+        if whole && asked && !made.items.iter().any(of_whole) {
+            return Err(trajectory::unanswered(rows.len()));
+        }
         Ok(made)
     }
 

@@ -303,7 +303,7 @@ impl Section for Prm {
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         let rows = std::mem::take(&mut setup.rows);
-        let rows = if self.learns == Learns::Trajectory { self.targets.answered(rows)? } else { rows };
+        let rows = if self.learns == Learns::Trajectory { trajectory::answered(&rows) } else { rows };
         let (rows, counts) = self.comparisons(rows, setup.select, setup.format)?;
         let (rows, agreeing) = self.prepare(rows, setup.format)?;
         setup.rows = rows;

@@ -5,7 +5,7 @@ use super::rows::LabelledSteps;
 use super::{Prm, traces};
 use crate::data::columns::Read;
 use crate::data::{Dataset, Example};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::rationale::{Format, steps};
 use crate::section::{Misfit, broken};
 use crate::statistics::distribution::softmax;
@@ -62,45 +62,37 @@ impl Targets {
             (once, "mix", "a reward is named twice"),
         ])
     }
+}
 
-    /// The trajectories of `rows`: those that answer none, each with the mean reward of those that answer it.
-    ///
-    /// # Errors
-    /// Rows without any answer, where the whole is learned.
-    pub(super) fn answered(&self, rows: Dataset) -> Result<Dataset> {
-        if self.whole == 0.0 {
-            return Ok(rows);
+/// The trajectories of `rows`: those that answer none, each with the mean reward of those that answer it.
+pub(super) fn answered(rows: &Dataset) -> Dataset {
+    let ids: BTreeSet<&str> = rows.examples.iter().map(|row| row.id.as_str()).collect();
+    let answers =
+        |row: &Example| answered_by(row).filter(|id| ids.contains(id) && *id != row.id).map(str::to_owned);
+    let (mut rewards, mut trajectories) = (BTreeMap::<String, Vec<f64>>::new(), Vec::new());
+    for row in &rows.examples {
+        match (answers(row), row.fields.get("reward").and_then(Value::as_f64)) {
+            (Some(id), Some(reward)) => rewards.entry(id).or_default().push(reward),
+            _ => trajectories.push(row),
         }
-        let ids: BTreeSet<&str> = rows.examples.iter().map(|row| row.id.as_str()).collect();
-        let answers = |row: &Example| {
-            answered_by(row).filter(|id| ids.contains(id) && *id != row.id).map(str::to_owned)
-        };
-        let (mut rewards, mut trajectories) = (BTreeMap::<String, Vec<f64>>::new(), Vec::new());
-        for row in &rows.examples {
-            match (answers(row), row.fields.get("reward").and_then(Value::as_f64)) {
-                (Some(id), Some(reward)) => rewards.entry(id).or_default().push(reward),
-                _ => trajectories.push(row),
-            }
-        }
-        let known = |row: &Example| rewards.contains_key(&row.id) || row.fields.contains_key(WHOLE);
-        if !trajectories.iter().any(|row| known(row)) {
-            return Err(Error::Data(format!(
-                "{}: none of its {} traces answers another, and none has a column `{WHOLE}`; collect answers by a stage whose data.train is these traces, and \
-                 learn both (data.train = [\"@explore\", \"@answers\"]), or set loop.prm.targets.whole = 0.0",
-                rows.name,
-                rows.examples.len()
-            )));
-        }
-        let trajectory = |(index, row): (usize, &Arc<Example>)| {
-            let mut row = Example { index, ..(**row).clone() };
-            if let Some(rewards) = rewards.get(&row.id) {
-                row.fields.insert(WHOLE.into(), mean(rewards.iter().copied()).into());
-            }
-            Arc::new(row)
-        };
-        let examples = trajectories.into_iter().enumerate().map(trajectory).collect();
-        Ok(Dataset { examples, name: rows.name.clone() })
     }
+    let trajectory = |(index, row): (usize, &Arc<Example>)| {
+        let mut row = Example { index, ..(**row).clone() };
+        if let Some(rewards) = rewards.get(&row.id) {
+            row.fields.insert(WHOLE.into(), mean(rewards.iter().copied()).into());
+        }
+        Arc::new(row)
+    };
+    let examples = trajectories.into_iter().enumerate().map(trajectory).collect();
+    Dataset { examples, name: rows.name.clone() }
+}
+
+/// What is said of so many traces where the whole is to be learned and is known of none.
+pub(super) fn unanswered(traces: usize) -> Error {
+    Error::Data(format!(
+        "none of {traces} traces is answered by another, and none has a column `{WHOLE}`; collect answers by a stage whose data.train is these traces, and \
+         learn both (data.train = [\"@explore\", \"@answers\"]), or set loop.prm.targets.whole = 0.0"
+    ))
 }
 
 /// The row that a trace was sampled for.
@@ -250,15 +242,13 @@ mod tests {
             answer("q/1-0/1-1", "q/1-0", 0.0),
             answer("q/1-0/1-2", "q/1-0", 1.0),
         ];
-        let found = Targets::default().answered(rows(all.clone())).unwrap();
+        let found = answered(&rows(all.clone()));
         let whole = |at: usize| found.examples[at].fields.get("whole").and_then(Value::as_f64);
         assert_eq!(found.examples.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["q/1-0", "q/1-1"]);
         assert_eq!((whole(0), whole(1)), (Some(2.0 / 3.0), None));
         assert_eq!(found.examples.iter().map(|row| row.index).collect::<Vec<_>>(), [0, 1]);
-        let alone = Targets::default().answered(rows(all[..2].to_vec())).unwrap_err().to_string();
-        assert!(alone.contains("none of its 2 traces answers another"), "{alone}");
-        let steps = Targets { whole: 0.0, ..Targets::default() };
-        assert_eq!(steps.answered(rows(all)).unwrap().examples.len(), 5);
+        // Who answers nobody's trajectory is one.
+        assert_eq!(answered(&rows(all[2..].to_vec())).examples.len(), 3);
     }
 
     #[test]
@@ -267,7 +257,7 @@ mod tests {
             section(keys).targets.check().into_iter().map(|misfit| misfit.key).collect::<Vec<_>>()
         };
         assert!(told("").is_empty());
-        assert_eq!(told("targets.steps = -1.0"), ["steps"]);
+        assert_eq!(told("targets.steps = -0.5"), ["steps"]);
         assert_eq!(told("targets = { steps = 0.0, whole = 0.0 }"), ["steps"]);
         assert_eq!(told("targets.mix = []"), ["mix"]);
         assert_eq!(told("targets.mix = ['a', 'a']"), ["mix"]);
