@@ -2,10 +2,10 @@
 
 use super::{Reward, of_rollouts};
 use crate::data::Example;
-use crate::nearest::{list, nearest};
+use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
-use crate::section::{Misfit, schema};
+use crate::section::{Key, Misfit, join, keys, schema};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -169,7 +169,7 @@ impl std::fmt::Debug for Registry {
 
 /// Reads a section as its own type, or says all that is wrong with its keys: one that does not fit is noted and taken out, and the
 /// rest is read again.
-fn read<Config: DeserializeOwned>(mut table: toml::Table) -> Result<Config, Vec<Misfit>> {
+fn read<Config: DeserializeOwned + JsonSchema>(mut table: toml::Table) -> Result<Config, Vec<Misfit>> {
     let mut found: Vec<Misfit> = Vec::new();
     loop {
         let error = match serde_path_to_error::deserialize(toml::Value::Table(table.clone())) {
@@ -177,7 +177,7 @@ fn read<Config: DeserializeOwned>(mut table: toml::Table) -> Result<Config, Vec<
             Ok(_) => return Err(found),
             Err(error) => error,
         };
-        let misfit = misread(&error.path().to_string(), error.inner().message().trim());
+        let misfit = misread::<Config>(&error.path().to_string(), error.inner().message().trim());
         let taken = misfit.key.split('.').next().and_then(|key| table.remove(key)).is_some();
         // What is missing now may be what was taken out.
         if taken || found.is_empty() {
@@ -189,20 +189,46 @@ fn read<Config: DeserializeOwned>(mut table: toml::Table) -> Result<Config, Vec<
     }
 }
 
-/// What serde says of the value at `path`.
-fn misread(path: &str, text: &str) -> Misfit {
+/// What serde says of the value at `path`; of a key that is not known, what is.
+fn misread<Config: JsonSchema>(path: &str, text: &str) -> Misfit {
     let path = if path == "." { "" } else { path };
     // serde writes: unknown field `x`, expected one of `a`, `b`
     let mut quoted = text.split('`').skip(1).step_by(2);
-    match quoted.next().filter(|_| text.starts_with("unknown field")) {
-        Some(unknown) => {
-            // serde's path ends in the unknown key itself, or in the table around it.
-            let inside = path == unknown || path.ends_with(&format!(".{unknown}"));
-            let key = if inside { path.to_owned() } else { Misfit::new(unknown, "", "").under(path).key };
-            Misfit::new(key, text, meant(unknown, quoted))
-        }
-        None => Misfit::new(path, text, ""),
+    let Some(unknown) = quoted.next().filter(|_| text.starts_with("unknown field")) else {
+        return Misfit::new(path, text, "");
+    };
+    // serde's path ends in the unknown key itself, or in the table around it.
+    let around = match path.strip_suffix(unknown) {
+        Some(before) if before.is_empty() || before.ends_with('.') => before.trim_end_matches('.'),
+        _ => path,
+    };
+    let mut known: Vec<String> = quoted.map(str::to_owned).collect();
+    if known.is_empty() {
+        // A type that has others flattened into it does not list its keys itself.
+        known = within(&schema::<Config>(), around);
     }
+    if around.is_empty() {
+        known.extend(within(&schema::<Common>(), ""));
+    }
+    let names = || known.iter().map(String::as_str);
+    let near = or_semicolon(did_you_mean(nearest(unknown, names())));
+    let known = match known.is_empty() {
+        true => "it takes no keys".to_owned(),
+        false => format!("known: {}", list(names())),
+    };
+    Misfit::new(join(around, unknown), format!("unknown key `{unknown}`{near} {known}"), "")
+}
+
+/// The names of the keys that a schema has in the table at the dotted `path`.
+fn within(schema: &serde_json::Value, path: &str) -> Vec<String> {
+    let name = |key: Key| {
+        let own = match path {
+            "" => key.path.as_str(),
+            _ => key.path.strip_prefix(path)?.strip_prefix('.')?,
+        };
+        (!own.contains('.')).then(|| own.to_owned())
+    };
+    keys(schema).into_iter().filter_map(name).collect()
 }
 
 /// What a reward says of its section, at the key that it begins with where the section has that; `key = value: ` before it is left
@@ -260,13 +286,37 @@ mod tests {
         );
         let of = |key: &str| found.iter().find(|(own, ..)| own == key).unwrap();
         assert_eq!(of("lenght").2, "did you mean `length`?");
-        assert_eq!(of("answer.corect").2, "did you mean `correct`?");
-        assert_eq!(of("judge.endpoint.urll").2, "did you mean `url`?");
+        assert!(of("answer.corect").1.starts_with("unknown key `corect`; did you mean `correct`? known: "));
+        assert!(of("judge.endpoint.urll").1.starts_with("unknown key `urll`; did you mean `url`? known: "));
         assert_eq!(of("answer.wrong").1, "invalid type: string \"x\", expected f64");
         assert_eq!(of("rouge").1, "missing field `column`");
         assert!(of("list.column").1.starts_with("invalid type: integer"));
         assert_eq!(of("leak.steps").1, "at least the first step is looked at");
         assert_eq!(of("answer.weight").1, "must be a finite number, of 1e15 at most");
+    }
+
+    /// The keys that every reward takes are among those that are known, in the reward's own table alone.
+    #[test]
+    fn a_key_that_is_not_known_is_held_against_all_that_a_reward_takes() {
+        let said = |recipe: &str| misfits(recipe).remove(0).1;
+        let all = "known: match, correct, wrong, missing, weight, kind, limit_s, device";
+        for (typed, near) in [
+            ("wieght", "; did you mean `weight`?"),
+            ("limits", "; did you mean `limit_s`?"),
+            ("devise", "; did you mean `device`?"),
+            ("corect", "; did you mean `correct`?"),
+            ("zzzz", ";"),
+        ] {
+            assert_eq!(said(&format!("[answer]\n{typed} = 1")), format!("unknown key `{typed}`{near} {all}"));
+        }
+        let inside = said("[judge]\nprompt = \"x\"\n[judge.endpoint]\nwieght = 1");
+        assert!(inside.starts_with("unknown key `wieght`;") && !inside.contains("weight,"), "{inside}");
+        let own = Registry::empty().reward_fn("short", |_, _| 0.0);
+        let table = toml::from_str("[short]\nwieght = 2").unwrap();
+        let found = Rewards::try_build(&table, &own, &Format::default()).err().unwrap();
+        let expected =
+            "unknown key `wieght`; did you mean `weight`? known: weight, kind, limit_s, device";
+        assert_eq!((found[0].key.as_str(), found[0].message.as_str()), ("short.wieght", expected));
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn its_mistakes_are_told_with_file_line_and_key() {
             "{rollout}[rollout.tempered] unknown key `temperature`; did you mean `temperatures`? known: temperatures"
         ),
         &format!(
-            "{reward}reward.budget.colum = \"x\": unknown field `colum`, expected `column` or `slope`; did you mean `column`?"
+            "{reward}reward.budget.colum = \"x\": unknown key `colum`; did you mean `column`? known: column, slope, weight, kind, limit_s, device"
         ),
         &format!("{method}[loop.awr] unknown key `betta`; did you mean `beta`? known: beta, cap, decay"),
     ] {

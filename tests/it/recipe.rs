@@ -752,7 +752,8 @@ fn a_rewards_misfit_has_its_line() {
     // A key that the reward does not know, beside another section's misfit.
     let said = refused(&format!("{ADDITION}[reward.answer]\ncorect = 1\n[optim]\nlr = -1.0\n"), &[]);
     let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[1].starts_with("quick.toml:5: reward.answer.corect = 1: unknown field `corect`"), "{said}");
+    let expected = "quick.toml:5: reward.answer.corect = 1: unknown key `corect`; did you mean `correct`? known: match, ";
+    assert!(lines[1].starts_with(expected), "{said}");
     assert_eq!(lines[2], "quick.toml:7: optim.lr = -1.0: it must be a number that is 0 or larger");
 }
 

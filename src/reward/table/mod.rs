@@ -343,8 +343,7 @@ mod tests {
         assert!(message("[answer]\nweight = \"1\"").contains("weight = \"1\": must be a finite number"));
         let key = message("[answer]\ncorect = 1.0");
         assert!(
-            key.contains("[reward.answer]: unknown field `corect`")
-                && key.contains("did you mean `correct`?"),
+            key.contains("[reward.answer]: unknown key `corect`; did you mean `correct`? known: "),
             "{key}"
         );
         let value = message("[answer]\ncorrect = \"yes\"");
