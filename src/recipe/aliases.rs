@@ -45,6 +45,7 @@ const TARGETS: &[&str] = &["policy.lora.targets"];
 const RECOMPUTE: &[&str] = &["policy.gradient_checkpointing"];
 const QUANTIZED: &[&str] = &["policy.quantize"];
 const SHARDED: &[&str] = &["devices.shard"];
+const RANKS: &[&str] = &["devices.ranks"];
 const PROGRAM: &[&str] = &["reward.command.command"];
 const OVERLONG: &[&str] = &["reward.length.buffer"];
 const LIKELIHOOD: &[&str] = &["loop.dpo.loss.nll"];
@@ -68,6 +69,8 @@ pub const ALIASES: &[Alias] = &[
     ("micro_rollout_batch_size", &["policy.decode_slots"]),
     ("per_device_eval_batch_size", &["policy.decode_slots"]),
     ("max_num_seqs", &["policy.decode_slots"]),
+    ("val_batch_size", &["policy.decode_slots"]),
+    ("use_dynamic_bsz", MEMORY),
     ("num_generations", GROUP),
     ("n_samples_per_prompt", GROUP),
     ("group_size", GROUP),
@@ -100,18 +103,27 @@ pub const ALIASES: &[Alias] = &[
     ("max_len", WHOLE),
     ("cutoff_len", WHOLE),
     ("sequence_len", WHOLE),
+    ("max_target_length", WHOLE),
     ("max_prompt_length", PROMPT),
     ("prompt_max_len", PROMPT),
+    ("filter_overlong_prompts", PROMPT),
     ("temperature", &["policy.sampling.temperature", "eval.temperature"]),
     ("top_p", &["policy.sampling.top_p"]),
     ("top_k", &["policy.sampling.top_k"]),
     ("min_p", &["policy.sampling.min_p"]),
     ("repetition_penalty", &["policy.sampling.repetition_penalty"]),
     ("stop_strings", &["policy.sampling.stop"]),
+    ("generation_kwargs", &["policy.sampling"]),
+    ("num_generations_eval", &["eval.samples"]),
     ("val_kwargs.n", &["eval.samples"]),
     ("val_kwargs.temperature", &["eval.temperature"]),
     ("num_completions_to_print", &["log.samples"]),
     ("log_completions", &["log.samples_every"]),
+    ("max_tool_calling_iterations", &["rollout.tools.calls"]),
+    ("tools", &["rollout.tools"]),
+    ("environment_factory", &["rollout.environment"]),
+    ("multi_turn.enable", &["rollout.environment", "rollout.tools"]),
+    ("multi_turn.max_assistant_turns", &["rollout.environment.turns"]),
     // What is minimised.
     ("beta", BETA),
     ("pref_beta", &["loop.dpo.loss.beta"]),
@@ -144,6 +156,7 @@ pub const ALIASES: &[Alias] = &[
     ("loss_mode", KIND),
     ("policy_loss_type", KIND),
     ("pref_loss", &["loop.dpo.loss.kind"]),
+    ("reference_free", &["loop.dpo.loss.kind"]),
     ("importance_sampling_level", &["loop.grpo.loss.ratio"]),
     ("scale_rewards", SCALE),
     ("norm_adv_by_std_in_grpo", SCALE),
@@ -162,6 +175,7 @@ pub const ALIASES: &[Alias] = &[
     ("num_mini_batches", UPDATES),
     ("steps_per_generation", UPDATES),
     ("mask_truncated_completions", &["loop.grpo.truncated"]),
+    ("missing_eos_penalty", &["loop.grpo.truncated_reward"]),
     ("dynamic_filtering", EQUAL),
     ("dynamic_filtering_enable", EQUAL),
     ("dynamic_sampling", EQUAL),
@@ -207,6 +221,8 @@ pub const ALIASES: &[Alias] = &[
     ("adam.lr", RATE),
     ("lr_scheduler_type", SCHEDULE),
     ("lr_scheduler", SCHEDULE),
+    ("lr_scheduler_kwargs", &["optim.min_lr_ratio"]),
+    ("min_lr_rate", &["optim.min_lr_ratio"]),
     ("warmup_style", SCHEDULE),
     ("warmup_ratio", RISE),
     ("lr_warmup_ratio", RISE),
@@ -218,6 +234,7 @@ pub const ALIASES: &[Alias] = &[
     ("adam_betas", &["optim.betas"]),
     ("adam_epsilon", &["optim.eps"]),
     ("l2", &["optim.weight_decay"]),
+    ("optim.weight_decay", &["optim.weight_decay"]),
     ("optim", &["optim.moments"]),
     ("max_grad_norm", NORM),
     ("grad_clip", NORM),
@@ -244,19 +261,26 @@ pub const ALIASES: &[Alias] = &[
     ("lora_target_modules", TARGETS),
     ("target_modules", TARGETS),
     ("load_in_4bit", QUANTIZED),
+    ("load_in_8bit", QUANTIZED),
     ("quantization_bit", QUANTIZED),
     ("bnb_4bit_quant_type", QUANTIZED),
     ("enable_gradient_checkpointing", RECOMPUTE),
     ("gradient_checkpointing_enable", RECOMPUTE),
     ("disable_gradient_checkpointing", RECOMPUTE),
     ("gradient_checkpointing", RECOMPUTE),
+    ("disable_dropout", &["policy.dropout"]),
+    ("world_size", RANKS),
+    ("num_processes", RANKS),
+    ("nproc_per_node", RANKS),
     ("n_gpus_per_node", &["devices.policy"]),
     ("deepspeed", SHARDED),
     ("fsdp", SHARDED),
+    ("actor.strategy", SHARDED),
     ("ref_device", &["devices.reference"]),
     // The data.
     ("dataset", ROWS),
     ("dataset_name", ROWS),
+    ("dataset_config", ROWS),
     ("datasets", ROWS),
     ("prompt_data", ROWS),
     ("prompt_dataset", ROWS),
@@ -280,6 +304,9 @@ pub const ALIASES: &[Alias] = &[
     ("thinking_budget", &["data.template.variables.thinking_budget"]),
     ("reasoning_effort", &["data.template.variables.reasoning_effort"]),
     ("reward_funcs", &["reward"]),
+    ("reward_manager", &["reward"]),
+    ("reward_model.enable", &["reward.process"]),
+    ("reward_model.path", &["reward.process.model"]),
     ("reward_weights", &["reward.answer.weight"]),
     ("remote_rm_url", PROGRAM),
     ("reward.remote_url", PROGRAM),
@@ -287,6 +314,8 @@ pub const ALIASES: &[Alias] = &[
     // What is kept.
     ("save_steps", SAVES),
     ("save_freq", SAVES),
+    ("save_strategy", SAVES),
+    ("save_only_model", &["checkpoint.save_optimizer"]),
     ("save_total_limit", KEPT),
     ("max_ckpt_num", KEPT),
     ("ckpt.max_num", KEPT),
@@ -295,12 +324,14 @@ pub const ALIASES: &[Alias] = &[
     ("metric_for_best_model", BEST),
     ("greater_is_better", &["checkpoint.best_mode"]),
     ("eval_steps", TESTS),
+    ("eval_strategy", TESTS),
     ("eval.steps", TESTS),
     ("test_freq", TESTS),
     ("val_before_train", &["eval.at_start"]),
     ("eval_on_start", &["eval.at_start"]),
     ("data_seed", &["run.seed"]),
     ("report_to", &["log.tensorboard"]),
+    ("trainer.logger", &["log.tensorboard"]),
 ];
 
 /// The keys that other programs call `typed`, which may have before it what it stands in; of several names the longest counts.
@@ -328,60 +359,4 @@ pub fn names_of(key: &str) -> impl Iterator<Item = &'static str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::recipe::Registry;
-    use std::collections::HashSet;
-
-    #[test]
-    fn every_alias_names_keys_that_there_are_and_stands_once() {
-        let known: HashSet<String> = Registry::default().keys().into_iter().map(|key| key.path).collect();
-        let mut names = HashSet::new();
-        for (name, keys) in ALIASES {
-            assert!(names.insert(name), "{name} stands twice");
-            assert!(!keys.is_empty());
-            for key in *keys {
-                // Variables of a template are whatever it asks for.
-                let open =
-                    key.strip_prefix("data.template.").is_some_and(|key| key.starts_with("variables."));
-                assert!(open || known.contains(*key), "{name}: there is no {key}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_page_for_those_who_come_from_elsewhere_names_nothing_that_is_not_known() {
-        let page = include_str!("../../docs/from-others.md");
-        let tables = page.split("\n## Names").nth(1).unwrap().split("\n## ").next().unwrap();
-        // What starts processes, a trainer and a value are no keys.
-        let others = ["accelerate launch", "torchrun", "RLOOTrainer", "sft"];
-        let keys: HashSet<String> = Registry::default().keys().into_iter().map(|key| key.path).collect();
-        let mut seen = 0;
-        for row in tables.lines().filter(|line| line.starts_with("| `") || line.starts_with("| [")) {
-            for name in row.split('|').skip(2).flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
-                let known = called(name).is_some() || keys.contains(name) || others.contains(&name);
-                assert!(known, "`train keys {name}` knows nothing: {row}");
-                seen += 1;
-            }
-        }
-        assert!(seen > 100, "{seen}");
-    }
-
-    #[test]
-    fn names_are_known_with_what_they_stand_in() {
-        let first = |typed: &str| called(typed).map(|keys| keys[0]);
-        for (typed, key) in [
-            ("algorithm.adv_estimator", "loop.grpo.advantage.baseline"),
-            ("actor_rollout_ref.rollout.n", "rollout.group.size"),
-            ("data.train_batch_size", "data.prompts_per_step"),
-            ("trainer.total_epochs", "run.epochs"),
-            ("actor_rollout_ref.model.path", "policy.model"),
-            ("--num-generations".trim_start_matches('-'), "rollout.group.size"),
-            ("train.batch_size", "loop.grpo.minibatches"),
-            ("rollout.batch_size", "data.prompts_per_step"),
-        ] {
-            assert_eq!(first(typed), Some(key), "{typed}");
-        }
-        assert!(called("no_such_thing").is_none());
-    }
-}
+mod tests;

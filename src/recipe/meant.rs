@@ -1,7 +1,7 @@
 //! What a name that a recipe does not know was meant to be: another program's name for a key, a slip, a key of another section.
 
 use super::absent::absent;
-use super::aliases::{Alias, of};
+use super::aliases::{Alias, of, plain};
 use super::explain::value;
 use super::stages::{StageTable, section};
 use crate::nearest::{did_you_mean, nearest, or_semicolon};
@@ -130,6 +130,34 @@ pub(super) fn called_in(aliases: &[Alias], typed: &str, table: &Table) -> Option
     keys.iter().copied().min_by_key(|key| apart(table, key))
 }
 
+/// The keys whose last name is `typed`: of sections and of tables that are there, the shortest paths first; where there are none such,
+/// the one that is nearest to what `table` has.
+pub(super) fn ending_in<'k>(known: &'k [String], typed: &str, table: &Table) -> Vec<&'k str> {
+    let typed = plain(typed);
+    let around = |path: &&str| {
+        path.rsplit_once('.').filter(|(_, last)| *last == typed).map(|(around, _)| around.to_owned())
+    };
+    let listed = |path: &&str| path.contains("[]") || holds(known, path).is_some();
+    let found = known.iter().map(String::as_str).filter(|path| around(path).is_some() && !listed(path));
+    let mut found: Vec<&str> = found.collect();
+    found.sort_by_key(|path| (path.matches('.').count(), apart(table, path)));
+    let there =
+        |path: &&str| around(path).is_some_and(|at| !at.contains('.') || section(table, &at).is_some());
+    let near: Vec<&str> = found.iter().copied().filter(there).collect();
+    if near.is_empty() {
+        found.into_iter().min_by_key(|path| apart(table, path)).into_iter().collect()
+    } else {
+        near
+    }
+}
+
+/// The first key in the table at a path; none where that is no table.
+pub(super) fn holds<'k>(known: &'k [String], path: &str) -> Option<&'k str> {
+    let inside = |key: &&String| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    let mut keys = known.iter().filter(inside).filter(|key| !key.contains("[]"));
+    keys.find(|key| !known.iter().any(|other| other.starts_with(&format!("{key}.")))).map(String::as_str)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::recipe::{Recipe, Registry, Stage};
@@ -201,7 +229,33 @@ mod tests {
                 vec!["stage.rl.num_generations=4"],
                 "`num_generations` is `rollout.group.size` here; write --set stage.rl.rollout.group.size=…",
             ),
-            (stages.clone(), vec!["stage.rl.lr=4"], "a stage's key is stage.NAME.section.key"),
+            (
+                stages.clone(),
+                vec!["stage.rl.lr=4"],
+                "--set stage.rl.lr=4: a key stands in a section; write --set stage.rl.optim.lr=…",
+            ),
+            (stages.clone(), vec!["stage.rl.lrr=4"], "a stage's key is stage.NAME.section.key"),
+            (
+                dpo.clone(),
+                vec!["weight_decay=0.1"],
+                "--set weight_decay=0.1: a key stands in a section; write --set optim.weight_decay=…",
+            ),
+            (dpo.clone(), vec!["seed=3"], "a key stands in a section; write --set run.seed=…"),
+            (dpo.clone(), vec!["dtype=f32"], "a key stands in a section; write --set policy.dtype=…"),
+            (
+                dpo.clone(),
+                vec!["every=3"],
+                "a key stands in a section; write --set eval.every=… or --set checkpoint.every=…",
+            ),
+            // Of several tables the one that the recipe has gone into furthest.
+            (dpo.clone(), vec!["desirable_weight=2"], "write --set loop.dpo.loss.desirable_weight=…"),
+            (stages.clone(), vec!["whiten=true"], "write --set loop.grpo.advantage.whiten=…"),
+            // What is a table takes no value itself.
+            (
+                dpo.clone(),
+                vec!["environment_factory=x"],
+                "`environment_factory` is `[rollout.environment]` here; write --set rollout.environment.size=…",
+            ),
             (dpo, vec!["packing=true"], "--set packing=true: `packing` is not here: rows are packed"),
         ] {
             let said = said(&text, &sets);

@@ -6,7 +6,7 @@
 //! switches the choice; and a stage's `"@name"` is its wiring, which only a qualified override replaces.
 
 use super::absent::absent;
-use super::meant::called_in;
+use super::meant::{called_in, ending_in, holds};
 use super::references::named_by;
 use super::refusal::Refusal;
 use super::rules::Rules;
@@ -250,20 +250,32 @@ fn is_removal(over: &Override, rules: &Rules) -> bool {
     over.value == Value::Boolean(false) && rules.removable.contains(&parent.as_str())
 }
 
-/// What is said of a key alone: our name for it, where it is another program's.
+/// What is said of a key alone: our name for it, where it is another program's, and where it stands.
 fn in_no_section(over: &Override, table: &Table, rules: &Rules) -> String {
-    let typed = &over.path[0];
+    let (typed, keys) = (&over.path[0], (rules.keys)());
+    let stage = over.stage.as_ref().map_or(String::new(), |name| format!("stage.{name}."));
+    let verb = if over.written.is_some() { "" } else { "--set " };
+    let written = |key: &str| format!("{verb}{stage}{key}=…");
     if let Some(key) = called_in(rules.aliases, typed, table) {
-        let stage = over.stage.as_ref().map_or(String::new(), |name| format!("stage.{name}."));
-        let verb = if over.written.is_some() { "" } else { "--set " };
-        return format!("`{typed}` is `{key}` here; write {verb}{stage}{key}=…");
+        return match holds(keys, key) {
+            Some(inside) => format!("`{typed}` is `[{key}]` here; write {}", written(inside)),
+            None => format!("`{typed}` is `{key}` here; write {}", written(key)),
+        };
     }
-    match (absent(typed), &over.stage) {
-        (Some(why), _) => format!("`{typed}` is not here: {why}"),
-        (None, Some(_)) => OF_A_STAGE.to_owned(),
-        (None, None) => format!("a key stands in a section; {USAGE}"),
+    if let Some(why) = absent(typed) {
+        return format!("`{typed}` is not here: {why}");
+    }
+    let found: Vec<String> =
+        ending_in(keys, typed, table).into_iter().take(MOST_PLACES).map(written).collect();
+    match (found.is_empty(), &over.stage) {
+        (false, _) => format!("a key stands in a section; write {}", found.join(" or ")),
+        (true, Some(_)) => OF_A_STAGE.to_owned(),
+        (true, None) => format!("a key stands in a section; {USAGE}"),
     }
 }
+
+/// Keys of one name that are offered.
+const MOST_PLACES: usize = 4;
 
 fn put(over: &Override, table: &mut Table, rules: &Rules) -> Result<()> {
     if over.path.len() == 1 && !over.value.is_table() && !table.contains_key(&over.path[0]) {

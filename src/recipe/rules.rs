@@ -1,6 +1,8 @@
 //! What the recipe machinery has to know about sections: choices, references, run-wide keys, other tools' words.
 
+use super::Registry;
 use super::aliases::{ALIASES, Alias};
+use std::sync::OnceLock;
 
 /// The facts about a recipe's sections that its types alone do not say.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Rules {
     pub taken_ending: fn(&str) -> Option<&'static str>,
     /// Other programs' names for our keys: what is typed, what it may be here.
     pub aliases: &'static [Alias],
+    /// The paths of all keys, for who has no registry at hand.
+    pub keys: fn() -> &'static [String],
 }
 
 /// Alternatives that exclude each other: a stage that names one replaces what it inherits.
@@ -78,7 +82,14 @@ pub const RULES: Rules = Rules {
     ],
     taken_ending,
     aliases: ALIASES,
+    keys: own_keys,
 };
+
+/// The keys of recipes that name nothing of a program's own.
+fn own_keys() -> &'static [String] {
+    static KEYS: OnceLock<Vec<String>> = OnceLock::new();
+    KEYS.get_or_init(|| Registry::default().known().to_vec())
+}
 
 /// A run adds these to a stage's name in the names of its files and folders.
 fn taken_ending(name: &str) -> Option<&'static str> {

@@ -314,8 +314,7 @@ mod tests {
         let own = Registry::empty().reward_fn("short", |_, _| 0.0);
         let table = toml::from_str("[short]\nwieght = 2").unwrap();
         let found = Rewards::try_build(&table, &own, &Format::default()).err().unwrap();
-        let expected =
-            "unknown key `wieght`; did you mean `weight`? known: weight, kind, limit_s, device";
+        let expected = "unknown key `wieght`; did you mean `weight`? known: weight, kind, limit_s, device";
         assert_eq!((found[0].key.as_str(), found[0].message.as_str()), ("short.wieght", expected));
     }
 

@@ -489,7 +489,8 @@ fn what_a_user_gets_wrong_on_the_command_line() {
     let cases = [
         ("optim.lr", format!("--set optim.lr: no `=`; {usage}")),
         ("=3", format!("--set =3: the key cannot be read; {usage}")),
-        ("lr=3", format!("--set lr=3: a key stands in a section; {usage}")),
+        ("lr=3", "--set lr=3: a key stands in a section; write --set optim.lr=…".into()),
+        ("colour=3", format!("--set colour=3: a key stands in a section; {usage}")),
         ("optim.lr=", format!("--set optim.lr=: no value; empty text is '\"\"'; {usage}")),
         ("policy.sampling.stop=[\"a", format!("--set policy.sampling.stop=[\"a: the value does not read as TOML; the shell may have taken its quotes, so put '…' around the whole; {usage}")),
         ("stage.warmup=3", "--set stage.warmup=3: a stage's key is stage.NAME.section.key, such as --set stage.warmup.optim.lr=1e-6".into()),
