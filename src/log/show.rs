@@ -28,8 +28,8 @@ struct Pace {
     steps: VecDeque<f64>,
     /// Steps so far.
     seen: usize,
-    /// Seconds of the newest evaluation.
-    evaluation: f64,
+    /// Seconds of the newest evaluations, those left out that were taken over.
+    evaluations: VecDeque<f64>,
     /// Steps between evaluations, 0 for none, and whether one comes at the end.
     every: usize,
     at_end: bool,
@@ -62,6 +62,8 @@ impl Silence {
 
 /// Steps that say how long one takes.
 const RECENT: usize = 20;
+/// Evaluations that say how long one takes: completions change their lengths while a policy learns.
+const RECENT_EVALUATIONS: usize = 3;
 
 impl Pace {
     fn stepped(&mut self, seconds: f64) {
@@ -75,16 +77,34 @@ impl Pace {
         }
     }
 
-    /// Seconds from after `step` to the end of `steps`.
-    fn left(&self, step: usize, steps: usize) -> f64 {
-        let mean = self.steps.iter().sum::<f64>() / self.steps.len().max(1) as f64;
+    fn evaluated(&mut self, seconds: f64) {
+        self.evaluations.push_back(seconds);
+        if self.evaluations.len() > RECENT_EVALUATIONS {
+            self.evaluations.pop_front();
+        }
+    }
+
+    /// Seconds that an evaluation takes: of the newest three those of the middle one, of two the slower; none where none was made.
+    fn evaluation(&self) -> Option<f64> {
+        let mut seconds: Vec<f64> = self.evaluations.iter().copied().collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds.get(seconds.len() / 2).copied()
+    }
+
+    /// Evaluations from after `step` to the end of `steps`, its own where the line of the last step comes before it.
+    fn evaluations_left(&self, step: usize, steps: usize) -> usize {
         // The one at the end is not one of those in between.
         let before_end = steps.saturating_sub(1).max(step);
         let between =
             before_end.checked_div(self.every).unwrap_or(0) - step.checked_div(self.every).unwrap_or(0);
-        // The line of the last step comes before it.
-        let evaluations = between + usize::from(self.at_end);
-        mean * steps.saturating_sub(step) as f64 + self.evaluation * evaluations as f64
+        between + usize::from(self.at_end)
+    }
+
+    /// Seconds from after `step` to the end of `steps`; those of evaluations are left out while none was made.
+    fn left(&self, step: usize, steps: usize) -> f64 {
+        let mean = self.steps.iter().sum::<f64>() / self.steps.len().max(1) as f64;
+        let evaluations = self.evaluation().unwrap_or(0.0) * self.evaluations_left(step, steps) as f64;
+        mean * steps.saturating_sub(step) as f64 + evaluations
     }
 }
 
@@ -106,7 +126,7 @@ impl Show {
 
     /// An evaluation took so long.
     pub fn evaluated(&mut self, took: Duration) {
-        self.pace.evaluation = took.as_secs_f64();
+        self.pace.evaluated(took.as_secs_f64());
     }
 
     /// How many steps there will be, where that is known late.
@@ -245,8 +265,15 @@ impl Show {
         parts.join("  ")
     }
 
+    /// What is left, with the evaluations whose time nothing tells yet beside it.
     fn eta(&self, step: usize) -> String {
-        clock(self.pace.left(step, self.steps))
+        let left = clock(self.pace.left(step, self.steps));
+        let timed = self.pace.evaluation().is_some();
+        match if timed { 0 } else { self.pace.evaluations_left(step, self.steps) } {
+            0 => left,
+            1 => format!("{left} + 1 evaluation"),
+            several => format!("{left} + {several} evaluations"),
+        }
     }
 }
 
@@ -306,11 +333,34 @@ mod tests {
             show.step(step, &metrics);
             assert_eq!(show.pace.left(step, show.steps), left, "step {step}");
         }
+        // Two that took 10 and 30 s, then one of 20.
+        for (seconds, each) in [(30, 30.0), (20, 20.0), (15, 20.0)] {
+            show.evaluated(Duration::from_secs(seconds));
+            assert_eq!(show.pace.left(10, show.steps), each);
+        }
         // No evaluation at all, and a stage that goes on from step 8.
         let mut resumed = Show::new("rl", 10, true);
         metrics.set("step_time", 3.0);
         resumed.step(9, &metrics);
         assert_eq!(resumed.eta(9), "0:03");
+    }
+
+    /// Before the first evaluation its time is not known, and is not said to be nothing.
+    #[test]
+    fn evaluations_that_were_not_timed_are_counted() {
+        let mut show = Show::new("rl", 60, true);
+        show.evaluates(20, true);
+        let mut metrics = Metrics::default();
+        metrics.set("step_time", 0.1);
+        (1..=3).for_each(|step| show.step(step, &metrics));
+        // After steps 20 and 40, and at the end.
+        assert_eq!(show.eta(3), "0:06 + 3 evaluations");
+        assert_eq!(show.eta(41), "0:02 + 1 evaluation");
+        show.evaluated(Duration::from_secs(7));
+        assert_eq!((show.eta(3).as_str(), show.eta(41).as_str()), ("0:27", "0:09"));
+        let mut without = Show::new("rl", 60, true);
+        without.step(1, &metrics);
+        assert_eq!(without.eta(1), "0:06");
     }
 
     /// A call that takes 50 s is spoken of twice; one of 15 s that follows it not at all.

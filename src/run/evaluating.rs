@@ -30,6 +30,7 @@ impl Session {
         let began = Instant::now();
         let show = self.files.as_ref().map(|files| &files.show);
         let before = self.evaluated_before(opened, &config, step);
+        let made = matches!(before, Ok(None));
         let found = before.and_then(|before| measure(method, opened, &config, self.seed, show, before));
         let found = found.map(|mut found| {
             let own = self.metrics.iter().filter(|_| !found.verdicts.is_empty());
@@ -38,7 +39,8 @@ impl Session {
             found
         });
         stop::may_cut(None);
-        if let Some(files) = &mut self.files {
+        // What is taken over says nothing of how long one takes.
+        if let Some(files) = self.files.as_mut().filter(|_| made) {
             files.show.evaluated(began.elapsed());
         }
         let needs = opened.stage.needs();
