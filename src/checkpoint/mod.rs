@@ -19,6 +19,7 @@ mod revision;
 mod rundir;
 mod saved;
 mod sealed;
+mod starts;
 mod takeover;
 mod tensors;
 mod trials;

@@ -31,6 +31,9 @@ pub fn git(folder: &Path) -> Option<Git> {
 /// When a run began, as `run.json` has it.
 pub(super) const STARTED: &str = "started";
 
+/// The processes that have worked on it, each with what it says of itself.
+pub(super) const STARTS: &str = "starts";
+
 /// The content of `run.json`.
 pub(super) fn origin() -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

@@ -59,6 +59,11 @@ impl RunDir {
         unsealed(&text).ok()?.get(STARTED)?.as_u64()
     }
 
+    /// Whether it is still this process that writes here.
+    pub(super) fn still_ours(&self) -> Result<()> {
+        self.lock.as_ref().map_or(Ok(()), Lock::check)
+    }
+
     /// Which stages have begun, and which are done.
     pub fn ledger(&self) -> Result<Ledger> {
         Ledger::read(&self.path)
@@ -66,7 +71,7 @@ impl RunDir {
 
     /// Writes which stages have begun, and which are done.
     pub fn note(&self, ledger: &Ledger) -> Result<()> {
-        self.lock.as_ref().map_or(Ok(()), Lock::check)?;
+        self.still_ours()?;
         ledger.write(&self.path)
     }
 
@@ -88,7 +93,7 @@ impl RunDir {
         optimizer: Option<OptimizerPart>,
         model: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
-        self.lock.as_ref().map_or(Ok(()), Lock::check)?;
+        self.still_ours()?;
         let sequence = self.checkpoints()?.last().map_or(1, |newest| newest.state.sequence + 1);
         let path = self.path.join(progress.folder());
         write_folder(&path, |folder| {

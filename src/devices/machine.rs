@@ -49,6 +49,12 @@ fn system() -> String {
     name.map_or("an unknown system".into(), |name| name.trim_matches('"').to_owned())
 }
 
+/// What the machine is called.
+pub fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "?".into() } else { name.trim().to_owned() }
+}
+
 fn kernel() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease").map_or("?".into(), |text| text.trim().to_owned())
 }

@@ -1,5 +1,7 @@
 //! The figures of a run: as series that a page can hold, as comma-separated values, and what in them is alarming.
 
+use super::name;
+use crate::checkpoint::Trials;
 use crate::error::Result;
 use crate::log::JsonLines;
 use crate::log::table::csv_cell;
@@ -7,7 +9,7 @@ use crate::loops::dpo::alarm::{self, Falling};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The points of a series; of more, several are one.
 const POINTS: usize = 300;
@@ -16,7 +18,7 @@ const ALL: usize = 400_000;
 /// The alarms that a page shows.
 const ALARMS: usize = 200;
 /// What a line has besides figures.
-const PLACE: [&str; 4] = ["stage", "round", "loop_round", "step"];
+const PLACE: [&str; 5] = ["stage", "round", "loop_round", "step", "time"];
 /// The list of what a step's alarms say.
 const SAID: &str = crate::log::ALARMS;
 
@@ -150,16 +152,31 @@ pub(super) fn alarms(lines: &[Value], windows: &BTreeMap<String, usize>) -> Vec<
     found
 }
 
-/// A line a step with all figures, as trackers import them: `step` goes on over all stages, `stage_step` begins anew in each.
+/// A line a step with all figures, as trackers import them: `step` goes on over all stages, `stage_step` begins anew in each. Of a run of
+/// trials those of all of them, a column in front telling which.
 ///
 /// # Errors
 /// Lines that are none.
 pub fn csv(folder: &Path) -> Result<String> {
-    let lines = lines(folder)?;
-    let names: BTreeSet<&String> = lines.iter().flat_map(numbers).map(|(name, _)| name).collect();
-    let head = ["step", "stage", "round", "stage_step"].into_iter().map(str::to_string);
+    let trials = Trials::read(folder)?.unwrap_or_default().begun(folder);
+    let of = |path: &PathBuf| lines(path).map(|lines| (Some(name(path)), lines));
+    let runs = match trials.is_empty() {
+        true => vec![(None, lines(folder)?)],
+        false => trials.iter().map(of).collect::<Result<Vec<_>>>()?,
+    };
+    let names: BTreeSet<&String> =
+        runs.iter().flat_map(|(_, lines)| lines).flat_map(numbers).map(|(name, _)| name).collect();
+    let trial = runs.iter().any(|(trial, _)| trial.is_some()).then_some("trial");
+    let head = trial.into_iter().chain(["step", "stage", "round", "stage_step"]).map(str::to_string);
     let head: Vec<String> = head.chain(names.iter().map(|name| csv_cell(name))).collect();
     let mut text = head.join(",") + "\n";
+    for (trial, lines) in &runs {
+        add_steps(&mut text, trial.as_deref(), lines, &names);
+    }
+    Ok(text)
+}
+
+fn add_steps(text: &mut String, trial: Option<&str>, lines: &[Value], names: &BTreeSet<&String>) {
     let (mut before, mut last): (u64, Option<(Of, u64)>) = (0, None);
     // What was found after a step stands in lines of their own.
     let same = |a: &Value, b: &Value| of(a) == of(b) && a["step"] == b["step"];
@@ -176,10 +193,10 @@ pub fn csv(folder: &Path) -> Result<String> {
         let (name, round) = stage;
         let place = [(before + at).to_string(), csv_cell(name), round.to_string(), at.to_string()];
         let cell = |name: &&String| figures.get(*name).map_or(String::new(), f64::to_string);
-        let cells: Vec<String> = place.into_iter().chain(names.iter().map(cell)).collect();
-        text += &(cells.join(",") + "\n");
+        let place = trial.map(csv_cell).into_iter().chain(place);
+        let cells: Vec<String> = place.chain(names.iter().map(cell)).collect();
+        *text += &(cells.join(",") + "\n");
     }
-    Ok(text)
 }
 
 #[cfg(test)]

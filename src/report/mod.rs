@@ -103,7 +103,10 @@ fn read(folder: &Path, name: &str) -> Option<Value> {
 /// By which program, and when, it was begun.
 fn run(folder: &Path) -> Option<Value> {
     let run = read(folder, "run.json")?;
-    Some(json!({ "version": run["version"], "git": run["git"], "started_time": run["started"] }))
+    Some(json!({
+        "version": run["version"], "git": run["git"], "started_time": run["started"],
+        "starts": run["starts"].as_array().cloned().unwrap_or_default(),
+    }))
 }
 
 fn now() -> u64 {

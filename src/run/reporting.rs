@@ -1,12 +1,12 @@
 //! When a run's report is written anew: after evaluations and checkpoints, by time, and at the end.
 
 use super::session::Session;
-use crate::checkpoint::{MACHINE, write_atomic};
-use crate::devices::machine::Machine;
+use super::stop;
+use crate::checkpoint::{MACHINE, RunDir, write_atomic};
+use crate::devices::machine::{Machine, host};
 use crate::error::{Error, Result, quietly};
-use crate::limited;
 use crate::report::{self, Known, State};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -56,6 +56,35 @@ pub(super) fn written(folder: &Path, state: State, known: &Known, said: bool) ->
     written.is_ok()
 }
 
+/// Notes in the folder's `run.json` that this process begins to work on it: when, where, and by which command. That it cannot be noted is a warning.
+pub(super) fn note_start(dir: &RunDir) {
+    let start = json!({ "time": now(), "host": host(), "command": stop::command() });
+    or_warn("that this process began", dir.note_start(table(start)));
+}
+
+/// Notes there how it ended.
+pub(super) fn note_end(dir: &RunDir, state: &State) {
+    let end = json!({ "end_time": now(), "state": state });
+    or_warn("how this process ended", dir.note_end(table(end)));
+}
+
+fn or_warn(what: &str, noted: Result<()>) {
+    if let Err(error) = noted {
+        tracing::warn!("{what} cannot be noted in run.json: {error}");
+    }
+}
+
+fn table(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(table) => table,
+        _ => Map::new(),
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// How a run ends that ends with this error.
 pub(super) fn ended(error: &Error) -> State {
     match error {
@@ -87,6 +116,13 @@ impl Session {
         self.reporting.news = false;
     }
 
+    /// Notes how this process ended, if it has worked on the run.
+    pub(super) fn note_end(&self, state: &State) {
+        if self.reporting.noted {
+            note_end(&self.dir, state);
+        }
+    }
+
     /// Notes that the run ends with this error, for who lists runs; one that was told to stop has not failed. Where the disk is what failed, the
     /// error itself has to say it.
     pub(super) fn note_failure(&self, error: &Error) {
@@ -110,14 +146,16 @@ impl Session {
         if let Err(error) = report::write_tables(self.dir.path()) {
             tracing::warn!("the table of evaluations cannot be written: {error}");
         }
+        self.note_end(&State::Done);
         self.write_report(State::Done);
     }
 
-    /// Notes once which machine this is, beside when the run was started.
+    /// Notes once which machine this is, and that a process works on the run.
     pub(super) fn note_machine(&mut self) {
         if !self.ranks.is_first() || std::mem::replace(&mut self.reporting.noted, true) {
             return;
         }
+        note_start(&self.dir);
         if let Err(error) = self.write_machine() {
             tracing::warn!("what machine this is cannot be noted: {error}");
         }
@@ -125,12 +163,7 @@ impl Session {
 
     fn write_machine(&self) -> Result<()> {
         let path = self.dir.path().join(MACHINE);
-        let before = limited::notes(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-        let mut starts =
-            before.and_then(|before| before["start_times"].as_array().cloned()).unwrap_or_default();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        starts.push(now.into());
-        let note = json!({ "rows": Machine::here().rows, "start_times": starts });
+        let note = json!({ "rows": Machine::here().rows });
         write_atomic(path, format!("{note:#}\n").as_bytes())
     }
 }
@@ -138,6 +171,36 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::Mode;
+
+    #[test]
+    fn who_has_worked_on_a_run_stands_in_its_run_json() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run");
+        let dir = RunDir::create(&path, Mode::Fresh).unwrap();
+        let (started, file) = (dir.started(), path.join("run.json"));
+        let starts = || {
+            let run: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            run["starts"].as_array().cloned().unwrap_or_default()
+        };
+        note_start(&dir);
+        assert!(starts()[0]["state"].is_null());
+        note_end(&dir, &State::Stopped(Some("by a signal".into())));
+        note_start(&dir);
+        note_end(&dir, &State::Done);
+        let starts = starts();
+        assert_eq!(starts.len(), 2);
+        assert_eq!(starts[0]["state"], json!({ "is": "stopped", "why": "by a signal" }));
+        assert_eq!(starts[1]["state"], json!({ "is": "done" }));
+        assert!(starts.iter().all(|one| one["time"].is_u64() && one["end_time"].is_u64()));
+        assert!(starts.iter().all(|one| !one["command"].as_str().unwrap().is_empty()));
+        // It is still whole, and says what it said before.
+        assert!(started.is_some() && dir.started() == started);
+        // What is damaged stays so.
+        std::fs::write(&file, "{\"started\": 1}").unwrap();
+        note_start(&dir);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\"started\": 1}");
+    }
 
     #[test]
     fn a_report_is_written_when_there_is_news_and_never_often() {

@@ -93,7 +93,9 @@ impl Session {
             let _ = abandon(self.dir.path(), self.dir.made());
             if is_run(self.dir.path()) {
                 self.note_failure(error);
-                self.write_report(ended(error));
+                let state = ended(error);
+                self.note_end(&state);
+                self.write_report(state);
             }
             if let Some(aside) = self.dir.set_aside() {
                 tracing::warn!(

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::program::MARK;
 use crate::ranks::Ranks;
+use crate::section::secret;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::fs;
@@ -258,6 +259,13 @@ fn name(signal: i32) -> &'static str {
 /// This program as it was called.
 pub(super) fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "train".into())
+}
+
+/// The command that this process was started by, without secrets, as a shell reads it.
+pub(super) fn command() -> String {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let [_, begin] = commands(secret::told(&words));
+    begin
 }
 
 /// The command that goes on with a run, and the one that begins it, as a shell reads them.

@@ -15,7 +15,7 @@ use crate::rollout::{Trace, leaves};
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const METRICS: &str = "metrics.jsonl";
 
@@ -290,6 +290,8 @@ fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {
     line.insert("round".into(), opened.round.into());
     line.extend(opened.worker.loop_round.map(|own| ("loop_round".to_string(), own.into())));
     line.insert("step".into(), step.into());
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    line.insert("time".into(), (since.as_millis() as f64 / 1000.0).into());
     line.extend(figures);
     Value::Object(line)
 }

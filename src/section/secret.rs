@@ -2,7 +2,7 @@
 
 mod command;
 
-pub use command::in_a_command;
+pub use command::{in_a_command, told};
 
 use toml::{Table, Value};
 

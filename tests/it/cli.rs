@@ -2,6 +2,7 @@
 
 use crate::program::{Program, fatal, number};
 use crate::recipes::{Tiny, on_rows, warmed_up};
+use serde_json::Value;
 use std::fs;
 
 const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
@@ -37,7 +38,15 @@ fn a_run_leaves_everything_it_promises() {
     for file in ["recipe.toml", "run.json", "metrics.jsonl", "evaluations.jsonl"] {
         assert!(run.join(file).is_file(), "{file} is missing");
     }
+    // By which command it was made, where, when, and how it ended; and when each of its steps.
+    let of_run: Value = serde_json::from_slice(&fs::read(run.join("run.json")).unwrap()).unwrap();
+    let starts = of_run["starts"].as_array().unwrap();
+    assert_eq!((starts.len(), &starts[0]["state"]["is"]), (1, &Value::from("done")), "{of_run}");
+    assert!(starts[0]["command"].as_str().unwrap().contains(" --recipe recipe.toml"), "{of_run}");
+    assert!(!starts[0]["host"].as_str().unwrap().is_empty());
+    let [begun, ended] = ["time", "end_time"].map(|name| number(&starts[0], name));
     let rl = program.steps("rl");
+    assert!(rl.iter().all(|line| (begun..=ended + 1.0).contains(&number(line, "time"))), "{begun} {ended}");
     assert_eq!((program.steps("warmup").len(), rl.len()), (4, 10));
     let rl = &rl[0];
     for name in [

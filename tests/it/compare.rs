@@ -208,7 +208,7 @@ fn strip(value: &mut Value) {
 
 fn is_time(name: &str) -> bool {
     ["time", "seconds", "per_second"].iter().any(|part| name.contains(part))
-        || ["started", "checksum"].contains(&name)
+        || ["started", "starts", "checksum"].contains(&name)
 }
 
 /// Whether this is the name of a file in which times stand, so that its length and checksum are others each time; what is in it is

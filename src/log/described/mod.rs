@@ -85,7 +85,8 @@ pub fn markdown() -> String {
 const HEAD: &str = "# Metrics
 
 What stands in a run's `metrics.jsonl` and in TensorBoard, a line a step, under TRL's names where TRL has the figure. `*` stands for any name: of a
-reward, a class, a reason. `train metrics WORD` looks here. This page is written by `train metrics --markdown`.
+reward, a class, a reason. `train metrics WORD` looks here. This page is written by `train metrics --markdown`. Before its figures a line says its `stage`, `round` and
+`step`, and the `time` when it was written, in seconds since 1970 (UTC).
 
 What to look at first: of **sft** `loss` and `eval/accuracy`; of **grpo** `reward`, `frac_reward_zero_std`, `entropy`, `completions/clipped_ratio` and
 `eval/accuracy`; of **dpo** `rewards/accuracies`, `rewards/margins` and `logps/chosen`; of **star** `star/coverage` and `eval/accuracy`; of **prm**

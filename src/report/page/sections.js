@@ -173,10 +173,10 @@ function recipe() {
 }
 
 function machine() {
-  const rows = (data.machine && data.machine.rows) || [], starts = (data.machine && data.machine.start_times) || [];
+  const rows = (data.machine && data.machine.rows) || [], starts = (data.run && data.run.starts) || [];
   return part("machine", "Machine and files", el("dl", {}, rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
-    starts.length > 1 && [el("dt", {}, "starts"), el("dd", {}, starts.map(when).join("; "))],
+    starts.map((one, at) => [el("dt", {}, at ? "resumed" : "begun"), el("dd", {}, when(one.time) + " on " + one.host + " by ", el("code", {}, one.command))]),
     (data.trials ? sweepFiles : [["metrics.jsonl", "every figure, a line a step"], ["evaluations.jsonl, evaluations/", "every evaluation, and each held-out completion"],
       ["traces/", "every rollout with its token ids and log-probabilities"], ["recipe.toml", "what ran, every key"],
-      ["stages.json, run.json", "what is done, and by which program"]]).map(([name, what]) => [el("dt", {}, el("code", {}, name)), el("dd", {}, what)])));
+      ["stages.json", "what is done"], ["run.json", "which program, and who called it when and how"]]).map(([name, what]) => [el("dt", {}, el("code", {}, name)), el("dd", {}, what)])));
 }

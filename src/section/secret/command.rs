@@ -1,6 +1,6 @@
 //! Secrets among the words of a command line, which would stand in the run's folder, in its report and in messages.
 
-use super::{has_secret_words, holds_a_key, names_a_secret};
+use super::{IN_ITS_PLACE, assignment, has_secret_words, holds_a_key, names_a_secret};
 use std::path::Path;
 
 /// Last words of names that say where a secret lies or what it is called.
@@ -47,6 +47,20 @@ pub fn in_a_command<S: AsRef<str>>(words: &[S]) -> Option<usize> {
         let of_option = of_an_option(before, word) && !(OF_USERS.contains(&before) && grouped());
         holds_a_key(word) || of_option || is_given(word) || in_a_script(word)
     })
+}
+
+/// The words of a command as they may be kept: of one that holds a secret what stands before its `=` alone.
+pub fn told<S: AsRef<str>>(words: &[S]) -> Vec<String> {
+    let mut told: Vec<String> = words.iter().map(|word| assignment(word.as_ref())).collect();
+    // What was put in a secret's place is none, so that each is found once.
+    for _ in 0..told.len() {
+        let Some(at) = in_a_command(&told) else { break };
+        told[at] = match told[at].split_once('=') {
+            Some((name, _)) if is_name(name) && !holds_a_key(name) => format!("{name}={IN_ITS_PLACE}"),
+            _ => IN_ITS_PLACE.to_owned(),
+        };
+    }
+    told
 }
 
 /// Whether a word is the value of the option before it, and that a secret's.
@@ -134,6 +148,36 @@ fn is_value(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_kept_without_its_secrets() {
+        let kept = |words: &[&str]| told(words).join(" ");
+        for (words, said) in [
+            (
+                &["train", "--recipe", "a.toml", "--set", "optim.lr=1e-6", "-q"][..],
+                "train --recipe a.toml --set optim.lr=1e-6 -q",
+            ),
+            (
+                &["train", "--set", "reward.judge.endpoint.extra.api_key=hunter2", "--set", "run.steps=3"],
+                "train --set reward.judge.endpoint.extra.api_key=… --set run.steps=3",
+            ),
+            (
+                &["train", "--set", "reward.judge.endpoint.url=http://me:pw@h/v1"],
+                "train --set reward.judge.endpoint.url=…",
+            ),
+            (
+                &["own", "--api-key", "hunter2hunter2", "--password=swordfish", "x"],
+                "own --api-key … --password=… x",
+            ),
+            (
+                &["train", "--set", "reward.command.command=['./x', '--api-key', 'hunter2hunter2']"],
+                "train --set reward.command.command=…",
+            ),
+            (&["own", "sk-proj-abcdefghijklmnopqrst"], "own …"),
+        ] {
+            assert_eq!(kept(words), said);
+        }
+    }
 
     #[test]
     fn secrets_of_command_lines_are_told_from_other_words() {
