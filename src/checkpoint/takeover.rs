@@ -25,13 +25,14 @@ const FILES: [&str; 2] = ["metrics.jsonl", "evaluations.jsonl"];
 pub(super) const FOLDERS: [&str; 6] = ["traces", "evaluations", "reference", "figures", "trees", "timeline"];
 
 /// What else it writes there, and how the names of its pictures end.
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "tensorboard",
     "report.html",
     "table.md",
     "table.csv",
     "comparison.txt",
     "comparison.md",
+    "comparison.csv",
     "comparison.json",
     "comparison.svg",
 ];

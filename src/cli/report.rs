@@ -26,7 +26,7 @@ pub(super) struct Report {
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct Form {
-    /// Print all figures by step as comma-separated values, as W&B, trackio and spreadsheets read them.
+    /// Print all figures by step as comma-separated values, as W&B, trackio and spreadsheets read them; those of all trials of a run that sweeps.
     #[arg(long)]
     csv: bool,
     /// Print the table of evaluations as Markdown.
@@ -54,13 +54,6 @@ impl Verb for Report {
         only_files(folder)?;
         let trials = Trials::read(folder)?.unwrap_or_default().begun(folder);
         let text = match self.form {
-            Form { csv: true, .. } if !trials.is_empty() => {
-                let (run, trial) = (folder.display(), trials[0].display());
-                return Err(Error::Checkpoint(format!(
-                    "{run} is a run of trials, each with figures of its own; name one of them, such as {trial}, or print the \
-                     comparison with `train compare {run} --csv`"
-                )));
-            }
             Form { markdown: true, .. } if !trials.is_empty() => {
                 let arms = compare::arms(&[], &[folder.to_string_lossy().into_owned()])?;
                 compare::markdown(&compare::compare(&arms, None, RESAMPLES as usize)?)

@@ -1,6 +1,7 @@
 //! From a recipe to a trained policy: the stages in their order, the training loop.
 
 mod beside;
+mod compared;
 mod evaluating;
 mod footprint;
 mod inputs;

@@ -5,30 +5,26 @@
 //! the other trial begins as the first was after them (`checkpoint::fork`). Other seeds share nothing, because all that a stage does
 //! derives from its seed.
 
+use super::compared::finish;
 use super::places::{Claim, changed, mode, resumed};
 use super::preflight::Ready;
-use super::reporting::{ended, written};
+use super::reporting::{ended, note_end, note_start, written};
 use super::resume::is_over;
 use super::session::Session;
 use super::{resolved, stop, work};
 use crate::checkpoint::{
     Mode, RunDir, TrialRecord, Trials, abandon, could_create, fork, is_run, recipes, write_atomic,
 };
-use crate::compare::{self, RESAMPLES};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::limited;
-use crate::log::table;
-use crate::log::terminal::{say, tell};
+use crate::log::terminal::say;
 use crate::ranks::{Ranks, agreed, gathered};
 use crate::recipe::{Args, Recipe, Registry};
-use crate::report::{Known, REPORT, State};
+use crate::report::{Known, State};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// What the files of the comparison are called.
-const COMPARISON: &str = "comparison";
 
 /// For each trial, the one before it that it can begin as, and after how many of its stages; none where it has to begin anew.
 ///
@@ -68,6 +64,7 @@ pub(super) fn run(
     let moment = RunDir::join(folder).started();
     let known = first.then(|| Known::of_run(folder, registry));
     let report = |state: State| known.as_ref().is_none_or(|known| written(folder, state, known, false));
+    dir.iter().for_each(note_start);
     let mut failed: Vec<Option<String>> = noted(folder, trials)?;
     let (mut times, mut any) = (Vec::new(), false);
     for (at, ready) in trials.iter().enumerate() {
@@ -131,6 +128,7 @@ pub(super) fn run(
                 if let Some(dir) = &dir {
                     let _ = abandon(dir.path(), dir.made());
                     if is_run(folder) {
+                        note_end(dir, &ended(&error));
                         report(ended(&error));
                     }
                 }
@@ -139,6 +137,7 @@ pub(super) fn run(
         }
         report(State::Running);
     }
+    dir.iter().for_each(|dir| note_end(dir, &State::Done));
     report(State::Done);
     if args.resume && !any && first {
         say(
@@ -340,59 +339,4 @@ fn left(times: &[Duration], trials: usize) -> String {
     let mean = times.iter().sum::<Duration>() / count;
     let minutes = (mean * u32::try_from(trials).unwrap_or(u32::MAX)).as_secs_f64() / 60.0;
     format!(", about {minutes:.1} minutes are left")
-}
-
-/// Compares the trials, and keeps the comparison beside them.
-fn finish(folder: &Path, quiet: bool) -> Result<()> {
-    let given = folder.to_string_lossy().into_owned();
-    let compared = compare::arms(&[], std::slice::from_ref(&given))
-        .and_then(|arms| compare::compare(&arms, None, RESAMPLES as usize));
-    let text = match compared {
-        Ok(found) => {
-            let json = serde_json::to_string_pretty(&found).map_err(|error| {
-                Error::Checkpoint(format!("the comparison cannot be written as JSON: {error}"))
-            })?;
-            let text = compare::text(&found);
-            let files = [("txt", text.clone()), ("md", compare::markdown(&found)), ("json", json + "\n")];
-            for (ending, text) in files {
-                write_atomic(folder.join(format!("{COMPARISON}.{ending}")), text.as_bytes())?;
-            }
-            if let Ok(svg) = compare::picture(&found) {
-                write_atomic(folder.join(format!("{COMPARISON}.svg")), svg.as_bytes())?;
-            }
-            text
-        }
-        // Where nothing was evaluated, there are the figures of training alone.
-        Err(error) => format!("{}\nThe trials cannot be compared: {error}\n", last_figures(folder)?),
-    };
-    let mut text = format!("{text}\n{}\n", folder.display());
-    let page = folder.join(REPORT);
-    if !quiet && page.is_file() {
-        text += &format!("report: {}\n", page.display());
-    }
-    if !quiet {
-        text += &format!("  {} compare {}\n", stop::program(), folder.display());
-    }
-    if let Err(error) = tell(&text) {
-        tracing::warn!("the figures of {} cannot be shown: {error}", folder.display());
-    }
-    Ok(())
-}
-
-/// A row a trial, with the figures of its last step.
-fn last_figures(folder: &Path) -> Result<String> {
-    let names = ["loss", "reward", "completions/mean_length"];
-    let mut rows = Vec::new();
-    let begun: Vec<PathBuf> = Trials::read(folder)?.unwrap_or_default().begun(folder);
-    for path in begun {
-        let ledger = RunDir::join(&path).ledger()?;
-        let done = ledger.stages.last().and_then(|record| record.done.as_ref());
-        let figure = |name: &&str| {
-            done.and_then(|done| done.metrics.get(*name)).map_or("–".into(), |value| format!("{value:.4}"))
-        };
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        rows.push(std::iter::once(name).chain(names.iter().map(figure)).collect::<Vec<_>>());
-    }
-    let header: Vec<String> = std::iter::once("trial").chain(names).map(String::from).collect();
-    Ok(table(&header, &rows))
 }

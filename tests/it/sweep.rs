@@ -125,8 +125,23 @@ fn a_killed_sweep_resumes_bit_for_bit() {
 fn a_sweep_ends_in_a_comparison_which_compare_understands() {
     let all = sweep(SWEEP);
     let said = all.train(&["-q"]).success();
-    for file in ["comparison.txt", "comparison.md", "comparison.json", "comparison.svg"] {
+    for file in ["comparison.txt", "comparison.md", "comparison.csv", "comparison.json", "comparison.svg"] {
         assert!(all.out().join(file).is_file(), "{file}");
+    }
+    assert_eq!(
+        fs::read_to_string(all.out().join("comparison.csv")).unwrap(),
+        all.verb(&["compare", "out", "--csv"]).success()
+    );
+    // All evaluations, and all figures by step, each with the trial that it is of.
+    let trials = ["lr=1e-3_seed=3", "lr=0.01_seed=3", "lr=1e-3_seed=4", "lr=0.01_seed=4"];
+    let table = fs::read_to_string(all.out().join("table.csv")).unwrap();
+    let figures = all.verb(&["report", "out", "--csv"]).success();
+    for (text, begins) in [(&table, "trial,stage,round,"), (&figures, "trial,step,stage,")] {
+        assert!(text.starts_with(begins), "{text}");
+        for trial in trials {
+            let begins = format!("{trial},");
+            assert!(text.lines().any(|line| line.starts_with(&begins)), "{trial}: {text}");
+        }
     }
     assert!(said.contains(&fs::read_to_string(all.out().join("comparison.txt")).unwrap()));
     let found: Value = serde_json::from_slice(&fs::read(all.out().join("comparison.json")).unwrap()).unwrap();

@@ -1,7 +1,7 @@
 // A run that sweeps: where its trials stand, and what they come to side by side.
 const sweepFiles = [["NAME_seed=N/", "a trial: an ordinary run, with its own report.html, figures, traces and checkpoints"],
-  ["comparison.txt, .md, .json, .svg", "what the trials come to, at the end"], ["recipe.toml", "what ran, every key and the values of those that are swept"],
-  ["trials.json, run.json", "which trials there are, and by which program"]];
+  ["comparison.txt, .md, .csv, .json, .svg", "what the trials come to, at the end"], ["table.csv", "every evaluation of every trial"], ["recipe.toml", "what ran, every key and the values of those that are swept"],
+  ["trials.json", "which trials there are"], ["run.json", "which program, and who called it when and how"]];
 
 function trialCount() {
   const of = (is) => data.trials.filter((trial) => trial.is === is).length;
