@@ -1,6 +1,7 @@
 //! Keys that a resolved recipe does not set: rewards' defaults are written out, and what is off stands there as a comment.
 
-use serde_json::Value;
+use crate::section::toml as written;
+use serde_json::{Map, Value};
 use toml_edit::{DocumentMut, Item, Table};
 
 /// Sections of which one table is chosen by name.
@@ -86,7 +87,10 @@ fn of_table(table: &mut Table, schema: &Value, left_out: &[&str]) {
         .into_iter()
         .flatten()
         .filter(|(name, _)| !table.contains_key(name) && !left_out.contains(&name.as_str()))
-        .map(|(name, _)| format!("# {name} ="))
+        .flat_map(|(name, schema)| match inside(schema) {
+            Some(keys) => of_absent(name, keys),
+            None => vec![format!("# {name} =")],
+        })
         .collect();
     if !off.is_empty() {
         // What follows a header stands in front of the table's keys, whether it has any or none.
@@ -94,6 +98,33 @@ fn of_table(table: &mut Table, schema: &Value, left_out: &[&str]) {
         table.decor_mut().set_suffix(format!("\n{}", off.join("\n")));
     }
     within(table, schema, &[]);
+}
+
+/// The lines of a table that is not there, whose path is `path`: a key each, with what it would be by default.
+fn of_absent(path: &str, keys: &Map<String, Value>) -> Vec<String> {
+    let line = |(name, schema): (&String, &Value)| {
+        let path = format!("{path}.{name}");
+        match (inside(schema), schema.get("default").filter(|default| !default.is_null())) {
+            (Some(keys), _) => of_absent(&path, keys),
+            (None, Some(default)) => vec![format!("# {path} = {}", written(default))],
+            (None, None) => vec![format!("# {path} =")],
+        }
+    };
+    keys.iter().flat_map(line).collect()
+}
+
+/// The keys of what is a table and nothing else; none of a choice between several.
+fn inside(schema: &Value) -> Option<&Map<String, Value>> {
+    let own = |schema: &'_ Value| schema.get("properties").is_some();
+    let schema = match own(schema) {
+        true => schema,
+        false => {
+            let listed = ["oneOf", "anyOf"].into_iter().filter_map(|of| schema.get(of)?.as_array());
+            let mut tables = listed.flatten().filter(|one| own(one));
+            tables.next().filter(|_| tables.next().is_none())?
+        }
+    };
+    schema["properties"].as_object().filter(|keys| !keys.is_empty())
 }
 
 #[cfg(test)]
@@ -124,6 +155,29 @@ mod tests {
         let listed = "[run]\nseed = 1\n\n[[stage]]\nname = \"a\"\n\n[stage.run]\nsteps = 3\n";
         let expected = listed.replace("[stage.run]\n", "[stage.run]\n# name =\n");
         assert_eq!(commented(listed, &sections(), &["run.seed"]), expected);
+    }
+
+    /// Each line can be taken out of its comment where it stands, whichever tables follow; what is one of several forms is left alone.
+    #[test]
+    fn a_table_that_is_absent_has_a_line_for_each_of_its_keys() {
+        let lora = json!({ "properties": {
+            "rank": { "default": 16 },
+            "from": {},
+            "inner": { "anyOf": [{ "type": "null" }, { "properties": { "all": { "default": ["a"] } } }] },
+        } });
+        let kind = json!({ "oneOf": [{ "properties": { "a": {} } }, { "properties": { "b": {} } }] });
+        let policy = json!({ "properties": { "model": {}, "lora": lora, "kind": kind, "sampling": {} } });
+        let sections = json!({ "properties": { "policy": policy } });
+        let text = "[policy]\nmodel = \"m\"\n\n[policy.sampling]\n";
+        let found = commented(text, &sections, &[]);
+        let expected = "[policy]\n# lora.rank = 16\n# lora.from =\n# lora.inner.all = [\"a\"]\n# kind =\nmodel = \"m\"\n\n\
+                        [policy.sampling]\n";
+        assert_eq!(found, expected);
+        let with: toml::Table = toml::from_str(&found.replace("# lora.rank", "lora.rank")).unwrap();
+        assert_eq!(with["policy"]["lora"]["rank"].as_integer(), Some(16));
+        // Of a table that is there the keys that it lacks.
+        let found = commented("[policy]\n\n[policy.lora]\nrank = 8\n", &sections, &[]);
+        assert!(found.contains("[policy.lora]\n# from =\n# inner.all = [\"a\"]\nrank = 8\n"), "{found}");
     }
 
     #[test]
