@@ -67,6 +67,13 @@ impl RowMean {
         };
         format!("{} [{}, {}]", shown(self.mean), shown(self.interval.0), shown(self.interval.1))
     }
+
+    /// `62.5 % [50.0 %, 75.0 %]`, of a share.
+    fn in_percent(&self) -> String {
+        let [mean, low, high] =
+            [self.mean, self.interval.0, self.interval.1].map(|share| format!("{:.1} %", 100.0 * share));
+        format!("{mean} [{low}, {high}]")
+    }
 }
 
 /// The figures of all rows.
@@ -79,6 +86,12 @@ pub struct HeldOut {
     /// Means, by name.
     pub figures: BTreeMap<String, RowMean>,
 }
+
+/// Whether the chosen answer of a pair is above the rejected one, and by how much.
+const PREFERRED: &str = "rewards/accuracies";
+const MARGINS: &str = "rewards/margins";
+/// Figures that are shares of the rows.
+const SHARES: [&str; 3] = [PREFERRED, "accuracy", "rationale/accuracy"];
 
 /// Of the loss of fine-tuning, e to it.
 pub const PERPLEXITY: &str = "perplexity";
@@ -125,13 +138,25 @@ impl HeldOut {
         Self { rows: rows.len(), too_long, figures }
     }
 
+    /// A figure as it is told: a share in percent, and none of pairs where policy and reference are the same, so that each is a tie.
+    pub fn words(&self, name: &str) -> Option<String> {
+        let figure = self.figures.get(name)?;
+        let is_tied = |margin: &RowMean| margin.mean == 0.0 && margin.interval == (0.0, 0.0);
+        let tied = name == PREFERRED && self.figures.get(MARGINS).is_some_and(is_tied);
+        Some(match SHARES.contains(&name) {
+            _ if tied => "– (all tied)".to_owned(),
+            true => figure.in_percent(),
+            false => figure.words(),
+        })
+    }
+
     /// In words.
     pub fn sentence(&self) -> String {
         let names = [
             (LOSS, "loss"),
             (PERPLEXITY, "perplexity"),
-            ("rewards/accuracies", "preference accuracy"),
-            ("rewards/margins", "margin"),
+            (PREFERRED, "preference accuracy"),
+            (MARGINS, "margin"),
             ("accuracy", "accuracy"),
             ("rationale/accuracy", "accuracy from rationales"),
             ("rationale/token_f1", "token F1"),
@@ -139,7 +164,7 @@ impl HeldOut {
             ("greedy/size", "tokens that are enough"),
             ("greedy/iou", "their overlap with marked spans"),
         ];
-        let of = |(name, word): (&str, &str)| Some(format!("{word} {}", self.figures.get(name)?.words()));
+        let of = |(name, word): (&str, &str)| Some(format!("{word} {}", self.words(name)?));
         format!(
             "held-out {} of {} rows",
             names.into_iter().filter_map(of).collect::<Vec<_>>().join(", "),
@@ -173,6 +198,22 @@ mod tests {
         let rows: Vec<RowFigures> = all.into_iter().map(|(_, row)| row).collect();
         let found = HeldOut::of(&rows, 0, false, 0);
         assert_eq!((found.rows, found.figures["size"].mean, found.figures[LOSS].mean), (3, 4.0, 1.75));
+    }
+
+    /// Before the first step of preference learning policy and reference are the same, which is no accuracy of nothing.
+    #[test]
+    fn shares_are_told_in_percent_and_ties_as_such() {
+        let row = |right: f64, margin: f64| RowFigures {
+            figures: [(PREFERRED.to_string(), (right, 1.0)), (MARGINS.to_string(), (margin, 1.0))].into(),
+            ..RowFigures::default()
+        };
+        let tied = HeldOut::of(&[row(0.0, 0.0), row(0.0, 0.0)], 0, false, 0);
+        assert_eq!(tied.words(PREFERRED).unwrap(), "– (all tied)");
+        assert_eq!(tied.words(MARGINS).unwrap(), "0.0000 [0.0000, 0.0000]");
+        let wrong = HeldOut::of(&[row(0.0, -0.5), row(0.0, -0.5)], 0, false, 0);
+        assert_eq!(wrong.words(PREFERRED).unwrap(), "0.0 % [0.0 %, 0.0 %]");
+        assert!(wrong.sentence().contains("preference accuracy 0.0 % [0.0 %, 0.0 %], margin -0.5000 ["));
+        assert_eq!(wrong.words("loss"), None);
     }
 
     #[test]

@@ -251,13 +251,22 @@ impl Show {
         part("reward", "reward", 3);
         part("length", "completions/mean_length", 1);
         part("kl", "kl", 4);
-        part("accuracy", "rewards/accuracies", 2);
+        // Where policy and reference are the same, no pair says anything.
+        if metrics.get("rewards/margins") != Some(0.0) {
+            part("accuracy", "rewards/accuracies", 2);
+        }
         part("margin", "rewards/margins", 3);
         part("right", "star/sampled_accuracy", 2);
         part("covered", "star/coverage", 2);
         part("gain", "thoughts/reward", 3);
         part("grad", "grad_norm", 2);
-        part("tok/s", "tokens_per_second", 0);
+        // A step of which nothing is learned has learned none.
+        if metrics.get("tokens_per_second") != Some(0.0) {
+            part("tok/s", "tokens_per_second", 0);
+        }
+        if let Some(peak) = metrics.get("memory/gpu_peak") {
+            parts.push(format!("gpu {peak:.1} GB"));
+        }
         if !self.live {
             parts.push(format!("after {}", clock(self.begun.elapsed().as_secs_f64())));
         }
@@ -269,7 +278,8 @@ impl Show {
     fn eta(&self, step: usize) -> String {
         let left = clock(self.pace.left(step, self.steps));
         let timed = self.pace.evaluation().is_some();
-        match if timed { 0 } else { self.pace.evaluations_left(step, self.steps) } {
+        let untold = if timed { 0 } else { self.pace.evaluations_left(step, self.steps) };
+        match untold {
             0 => left,
             1 => format!("{left} + 1 evaluation"),
             several => format!("{left} + {several} evaluations"),
@@ -302,12 +312,19 @@ mod tests {
 
     #[test]
     fn a_line_says_what_there_is() {
-        let mut metrics = Metrics::default();
-        metrics.set("loss", 0.25);
-        metrics.set("tokens_per_second", 1240.4);
         let show = Show::new("warmup", 4, true);
+        let said = |figures: &[(&str, f64)]| {
+            let mut metrics = Metrics::default();
+            figures.iter().for_each(|(name, value)| metrics.set(name, *value));
+            show.line(4, &metrics)
+        };
         // Nothing is left after the last step.
-        assert_eq!(show.line(4, &metrics), "warmup 4/4  loss 0.2500  tok/s 1240  after 0:00  eta 0:00");
+        let expected = "warmup 4/4  loss 0.2500  tok/s 1240  after 0:00  eta 0:00";
+        assert_eq!(said(&[("loss", 0.25), ("tokens_per_second", 1240.4)]), expected);
+        let ties = [("rewards/accuracies", 0.0), ("rewards/margins", 0.0)];
+        let rest = [("tokens_per_second", 0.0), ("memory/gpu_peak", 11.26)];
+        let expected = "warmup 4/4  margin 0.000  gpu 11.3 GB  after 0:00  eta 0:00";
+        assert_eq!(said(&[ties, rest].concat()), expected);
     }
 
     /// A first step that takes long, as it does, and an evaluation before it change nothing once there are others: after three of ten steps

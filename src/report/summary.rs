@@ -142,11 +142,9 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
         ("greedy/distractors", "of them distractors"),
     ];
     for (name, title) in held_out {
-        let of = |p: &Evaluation| {
-            p.report.held_out.as_ref().and_then(|held_out| held_out.figures.get(name).copied())
-        };
+        let of = |p: &Evaluation| p.report.held_out.as_ref().and_then(|held_out| held_out.words(name));
         if points.iter().any(|p| of(p).is_some()) {
-            rows.push(row(title, &|p| of(p).map_or("–".to_string(), |figure| figure.words())));
+            rows.push(row(title, &|p| of(p).unwrap_or_else(|| "–".to_string())));
         }
     }
     if points.iter().all(|p| p.report.questions == 0 && p.report.held_out.is_some()) {
