@@ -2,6 +2,7 @@
 
 pub mod cuda;
 pub mod machine;
+mod named;
 pub mod torch;
 
 use crate::error::{Error, Result};
@@ -18,12 +19,15 @@ use tch::{Cuda, Device, Kind};
 pub struct Devices {
     /// Where the policy trains and samples: `auto` (a CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`. Of several ranks on a
     /// machine each takes its own CUDA device, unless `cuda:N` names one for all.
+    #[serde(deserialize_with = "named::one")]
     pub policy: String,
     /// Where the reference policy lives, by the same names; the policy's device by default. Its base under `[policy.lora]` lies where the policy is.
+    #[serde(deserialize_with = "named::one_or_none")]
     pub reference: Option<String>,
     /// Where the models live that rewards ask in the policy's place (`reward.process.model`, `reward.likelihood.model`, …), by the same names; the policy's
     /// device by default. A reward's own `device` says otherwise for it. Of the `reward_ranks`, where each
     /// of them holds them, as the recipe's first stage has it.
+    #[serde(deserialize_with = "named::one_or_none")]
     pub reward: Option<String>,
     /// CPU threads of libtorch; all cores by default. Ranks on one machine have equal parts of them. Results on the CPU are
     /// bit-for-bit the same only for the same number.
