@@ -246,8 +246,7 @@ fn target(over: &Override, states: &[State]) -> Result<State> {
 }
 
 fn is_removal(over: &Override, rules: &Rules) -> bool {
-    let parent = over.path[..over.path.len() - 1].join(".");
-    over.value == Value::Boolean(false) && rules.removable.contains(&parent.as_str())
+    over.value == Value::Boolean(false) && rules.takes_away(&over.key())
 }
 
 /// What is said of a key alone: our name for it, where it is another program's, and where it stands.
@@ -278,7 +277,8 @@ fn in_no_section(over: &Override, table: &Table, rules: &Rules) -> String {
 const MOST_PLACES: usize = 4;
 
 fn put(over: &Override, table: &mut Table, rules: &Rules) -> Result<()> {
-    if over.path.len() == 1 && !over.value.is_table() && !table.contains_key(&over.path[0]) {
+    let alone = over.path.len() == 1 && !over.value.is_table() && !table.contains_key(&over.path[0]);
+    if alone && !is_removal(over, rules) {
         return over.fail(in_no_section(over, table, rules));
     }
     for length in 1..over.path.len() {
@@ -294,7 +294,7 @@ fn put(over: &Override, table: &mut Table, rules: &Rules) -> Result<()> {
         let inherited: Vec<&str> =
             section(table, &sections).map(|t| t.keys().map(String::as_str).collect()).unwrap_or_default();
         if present.is_none() {
-            return over.fail(nothing_to_remove(&sections, last, &inherited));
+            return over.fail(nothing_to_remove(&sections, last, &inherited, rules));
         }
     } else if let Some(Value::Table(inside)) = present.filter(|_| !over.value.is_table()) {
         let example = inside.keys().next().map_or("key", String::as_str);
@@ -316,6 +316,31 @@ fn put(over: &Override, table: &mut Table, rules: &Rules) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::Recipe;
+
+    #[test]
+    fn a_table_that_need_not_be_there_is_taken_away_by_false() {
+        let text = "[eval]\nevery = 2\n[policy]\nmodel = \"m\"\nlora.rank = 8\n\
+                    [[stage]]\nname = \"a\"\nloop.sft = {}\n[[stage]]\nname = \"b\"\nloop.sft = {}\npolicy.lora = false\n";
+        let read = |text: &str, sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+            Recipe::parse("a.toml", text, &sets)
+        };
+        let having = |path: &[&str], sets: &[&str]| -> Vec<bool> {
+            let recipe = read(text, sets).unwrap();
+            recipe.stages().iter().map(|stage| at(&stage.table, path).is_some()).collect()
+        };
+        assert_eq!(having(&["policy", "lora"], &[]), [true, false]);
+        assert_eq!(having(&["policy", "lora"], &["policy.lora=false"]), [false, false]);
+        assert_eq!(having(&["eval"], &[]), [true, true]);
+        assert_eq!(having(&["eval"], &["eval=false"]), [false, false]);
+        assert_eq!(having(&["eval"], &["stage.b.eval=false"]), [true, false]);
+        let none = "there is no [optim.muon] to take away; leave this out";
+        let refused = read(text, &["optim.muon=false"]).unwrap_err().to_string();
+        assert_eq!(refused, format!("recipe: --set optim.muon=false: {none}"));
+        let refused = read("[[stage]]\nname = \"a\"\nloop.sft = {}\noptim.muon = false\n", &[]).unwrap_err();
+        assert_eq!(refused.to_string(), format!("recipe: a.toml:4: optim.muon = false: {none}"));
+    }
 
     #[test]
     fn secrets_are_not_repeated() {

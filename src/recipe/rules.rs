@@ -2,6 +2,7 @@
 
 use super::Registry;
 use super::aliases::{ALIASES, Alias};
+use super::references::named_by;
 use std::sync::OnceLock;
 
 /// The facts about a recipe's sections that its types alone do not say.
@@ -11,7 +12,7 @@ pub struct Rules {
     pub choices: &'static [Choice],
     /// Keys whose strings may say `"@stage"`; `*` stands for any one name.
     pub references: &'static [&'static str],
-    /// Sections from which `name = false` takes an inherited table away.
+    /// Tables that `name = false` takes away where they are inherited; `*` stands for any one name.
     pub removable: &'static [&'static str],
     /// Keys that hold for the whole run and that a stage cannot set.
     pub run_wide: &'static [&'static str],
@@ -32,6 +33,13 @@ pub struct Choice {
     pub alternatives: &'static [&'static str],
     /// What one alternative is called in messages.
     pub word: &'static str,
+}
+
+impl Rules {
+    /// Whether `false` takes the table at `path` away.
+    pub fn takes_away(&self, path: &str) -> bool {
+        self.removable.iter().any(|listed| named_by(listed, path) == Some(path))
+    }
 }
 
 impl Choice {
@@ -67,7 +75,7 @@ pub const RULES: Rules = Rules {
         "eval.measures.*.model",
         "eval.measures.*.model_without",
     ],
-    removable: &["reward", "eval.measures"],
+    removable: &["reward.*", "eval.measures.*", "eval", "policy.lora", "policy.steer", "optim.muon"],
     run_wide: &[
         "run.name",
         "run.seed",

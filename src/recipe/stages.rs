@@ -55,7 +55,7 @@ pub fn implicit_name(table: &Table) -> String {
 }
 
 /// Merges `over` into `base`, found at `path` of the recipe: tables key by key, other values replace, an
-/// alternative replaces its rivals, and `false` removes an inherited table from a removable section.
+/// alternative replaces its rivals, and `false` takes an inherited table away that can be.
 pub fn merge(base: &mut Table, over: &Table, path: &str, rules: &Rules) {
     for choice in rules.choices.iter().filter(|choice| choice.section == path) {
         if let Some(chosen) = choice.named(over).first() {
@@ -65,7 +65,7 @@ pub fn merge(base: &mut Table, over: &Table, path: &str, rules: &Rules) {
     for (key, value) in over {
         match (base.get_mut(key), value) {
             (Some(Value::Table(below)), Value::Table(above)) => merge(below, above, &join(path, key), rules),
-            (_, Value::Boolean(false)) if rules.removable.contains(&path) => drop(base.remove(key)),
+            (_, Value::Boolean(false)) if rules.takes_away(&join(path, key)) => drop(base.remove(key)),
             _ => drop(base.insert(key.clone(), value.clone())),
         }
     }
@@ -247,24 +247,32 @@ fn check_removals(
     place: &[&str],
     (rules, refused): (&Rules, &mut Vec<Refusal>),
 ) {
-    for path in rules.removable {
+    for listed in rules.removable {
+        let (path, name) = listed.rsplit_once('.').unwrap_or(("", listed));
         let Some(removals) = section(own, path) else { continue };
         let inherited: Vec<&str> =
             section(base, path).map(|t| t.keys().map(String::as_str).collect()).unwrap_or_default();
         let absent = |(key, value): &(&String, &Value)| {
-            **value == Value::Boolean(false) && !inherited.contains(&key.as_str())
+            (name == "*" || name == key.as_str())
+                && **value == Value::Boolean(false)
+                && !inherited.contains(&key.as_str())
         };
         let absent: Vec<String> = removals.iter().filter(absent).map(|(key, _)| key.clone()).collect();
         for key in absent {
-            let message = format!("{path}.{key} = false: {}", nothing_to_remove(path, &key, &inherited));
-            refused.push(source.refusal(&[place, &[path, key.as_str()]].concat(), &message));
-            take(own, &join(path, &key));
+            let whole = join(path, &key);
+            let message = format!("{whole} = false: {}", nothing_to_remove(path, &key, &inherited, rules));
+            let keys: Vec<&str> = whole.split('.').collect();
+            refused.push(source.refusal(&[place, &keys].concat(), &message));
+            take(own, &whole);
         }
     }
 }
 
 /// The message for a removal of what is not there.
-pub fn nothing_to_remove(path: &str, key: &str, inherited: &[&str]) -> String {
+pub fn nothing_to_remove(path: &str, key: &str, inherited: &[&str], rules: &Rules) -> String {
+    if !rules.removable.contains(&join(path, "*").as_str()) {
+        return format!("there is no [{}] to take away; leave this out", join(path, key));
+    }
     if inherited.is_empty() {
         return format!("there is no [{path}] to take it from; leave this out");
     }
