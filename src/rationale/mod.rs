@@ -1,12 +1,13 @@
 //! Completion text ↔ steps, spans, answer. Pure: no files, devices, randomness or clocks.
 
-use crate::section::Misfit;
+use crate::section::{Misfit, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 pub mod answer;
 pub mod calc;
+mod cues;
 mod display;
 pub mod equality;
 pub mod given;
@@ -18,6 +19,7 @@ pub mod rubric;
 pub mod stated;
 pub mod steps;
 
+pub use cues::Cues;
 pub use given::Given;
 pub use pattern::Pattern;
 
@@ -54,7 +56,7 @@ impl Format {
     /// or where tags are asked for and the closing one is missing.
     ///
     /// Without tags, steps are what stands before the answer's line (before its sentence, for
-    /// [`StepUnit::Sentence`]). With tags, steps are what stands inside them; the opening tag may be missing, since
+    /// [`StepUnit::Sentence`] and [`StepUnit::Cues`]). With tags, steps are what stands inside them; the opening tag may be missing, since
     /// some chat templates write it into the prompt.
     ///
     /// ```
@@ -74,8 +76,8 @@ impl Format {
         let found = found.iter().find(|found| !found.weak).or(found.first())?.clone();
         let found = found.shifted(rest.start);
         let reasoning =
-            reasoning.unwrap_or_else(|| 0..steps::unit_start(self.steps, text, found.marked.start));
-        Some(Rationale { steps: steps::split(self.steps, text, reasoning), answer: found.answer })
+            reasoning.unwrap_or_else(|| 0..steps::unit_start(&self.steps, text, found.marked.start));
+        Some(Rationale { steps: steps::split(&self.steps, text, reasoning), answer: found.answer })
     }
 
     /// What stands between reasoning and answer: `close`, or the end of the tags and the beginning of the first of the forms, each on a
@@ -126,6 +128,9 @@ impl Format {
                 "leave it out, or write what ends reasoning, such as \"\\n#### \"",
             ));
         }
+        if let StepUnit::Cues(cues) = &self.steps {
+            found.extend(under("steps.cues", cues.check()));
+        }
         if self.answer.is_empty() {
             found.push(Misfit::new("answer", "it is empty", "name at least one form, such as \"hashes\""));
         }
@@ -137,7 +142,7 @@ impl Format {
 }
 
 /// What separates one step from the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepUnit {
     /// One step a line; blank lines are not steps.
@@ -146,6 +151,8 @@ pub enum StepUnit {
     Paragraph,
     /// One step a sentence; the end of a line ends a sentence too.
     Sentence,
+    /// A step begins where a cue word turns the reasoning: `steps.cues = { words = ["wait"], skip = 0, apart = 0 }`.
+    Cues(Cues),
 }
 
 /// The written forms of an answer. Of several matches of one form, the last counts.
@@ -284,6 +291,8 @@ mod tests {
             AnswerForm::LastLine,
             AnswerForm::Whole,
         ];
+        let cues = Cues { words: vec!["is".into(), "ß".into()], skip: 1, apart: 0 };
+        let units = [StepUnit::Line, StepUnit::Sentence, StepUnit::Paragraph, StepUnit::Cues(cues)];
         // Every cut of a text that has all markers and characters of one to four bytes.
         let text =
             "é. 1️⃣ «ß» −3,5 😀! #### ½\u{a0}€ \\boxed{x{ñ}} the answer is “五”. (B) <answer>ö</answer>\r\n—7";
@@ -293,10 +302,9 @@ mod tests {
             .chain(text.char_indices().map(|(at, _)| &text[..at]));
         let mut parsed = 0;
         for text in cuts {
-            for (form, steps) in
-                forms.iter().zip([StepUnit::Line, StepUnit::Sentence, StepUnit::Paragraph].iter().cycle())
-            {
-                let format = Format { steps: *steps, answer: vec![form.clone()], tags: None, close: None };
+            for (form, steps) in forms.iter().zip(units.iter().cycle()) {
+                let format =
+                    Format { steps: steps.clone(), answer: vec![form.clone()], tags: None, close: None };
                 // Slicing panics where a span is no boundary or leaves the text.
                 if let Some((steps, answer)) = read(&format, text) {
                     assert!(!answer.is_empty() && steps.iter().all(|step| !step.trim().is_empty()));
@@ -305,6 +313,21 @@ mod tests {
             }
         }
         assert!(parsed > 100);
+    }
+
+    #[test]
+    fn the_recipe_reads_cue_words() {
+        let format: Format =
+            toml::from_str("steps.cues = { words = [\"wait\"], skip = 0, apart = 0 }").unwrap();
+        let text = "1+1=3\nwait\n1+1=2\nWait, yes.\n#### 2";
+        let expected = Some((vec!["1+1=3", "wait\n1+1=2", "Wait, yes."], "2"));
+        assert_eq!(read(&format, text), expected);
+        // What is resolved reads as it was.
+        assert_eq!(toml::from_str::<Format>(&toml::to_string(&format).unwrap()).unwrap(), format);
+        let plain: Format = toml::from_str("[steps.cues]").unwrap();
+        assert_eq!(plain.steps, StepUnit::Cues(Cues::default()));
+        let none: Format = toml::from_str("steps.cues.words = []").unwrap();
+        assert_eq!(none.check()[0].key, "steps.cues.words");
     }
 
     #[test]

@@ -158,7 +158,8 @@ impl Reward for LoadedCritic {
             self.model = Some(models.open(&self.section.model, self.section.decode_slots)?);
         }
         let model = self.model.as_ref().expect("loaded just above");
-        let spans = |rollout: &Rollout| steps::split(self.format.steps, &rollout.text, 0..rollout.text.len());
+        let spans =
+            |rollout: &Rollout| steps::split(&self.format.steps, &rollout.text, 0..rollout.text.len());
         // By their tokens: rollouts that begin alike have steps in common.
         let (mut asked, mut questions) = (Vec::new(), BTreeMap::new());
         for rollout in &group.rollouts {

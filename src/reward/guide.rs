@@ -55,7 +55,7 @@ struct Guiding {
 impl Guiding {
     /// A completion's text before its last step, and that step; nothing and nothing where it has none.
     fn parts<'a>(&self, rollout: &'a Rollout) -> (&'a str, &'a str) {
-        let last = steps::split(self.format.steps, &rollout.text, 0..rollout.text.len()).pop();
+        let last = steps::split(&self.format.steps, &rollout.text, 0..rollout.text.len()).pop();
         last.map_or(("", ""), |span| (&rollout.text[..span.start], &rollout.text[span]))
     }
 

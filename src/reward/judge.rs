@@ -212,7 +212,7 @@ impl LoadedJudge {
     fn asked<T>(
         &self,
         group: &Group,
-        unit: StepUnit,
+        unit: &StepUnit,
         read: impl Fn(&Judge, &str, usize) -> Option<T>,
         wanted: &str,
     ) -> anyhow::Result<Vec<(T, Vec<Range<usize>>)>> {
@@ -249,7 +249,7 @@ impl LoadedJudge {
 
     /// Scores by the number of the first wrong step.
     fn score_steps(&self, group: &Group, tokenizer: &Tokenizer) -> anyhow::Result<Vec<Score>> {
-        let found = self.asked(group, self.format.steps, Judge::right, "number of a step, or 0,")?;
+        let found = self.asked(group, &self.format.steps, Judge::right, "number of a step, or 0,")?;
         let score = |((right, spans), rollout): ((usize, Vec<Range<usize>>), &Rollout)| {
             let value = right as f64 / spans.len().max(1) as f64;
             let steps = spans.into_iter().enumerate().map(|(step, span)| StepScore {
@@ -306,7 +306,7 @@ impl SharedReward for LoadedJudge {
         let [worst, best] = self.section.scale;
         let wanted = format!("score between {worst} and {best}");
         let read = |section: &Judge, said: &str, _: usize| section.read(said);
-        let scores = self.asked(group, self.format.steps, read, &wanted)?;
+        let scores = self.asked(group, &self.format.steps, read, &wanted)?;
         Ok(scores.into_iter().map(|(score, _)| Score::from(score)).collect())
     }
 

@@ -106,12 +106,12 @@ impl Scorer {
     }
 
     fn spans(&self, rollout: &Rollout) -> Vec<Range<usize>> {
-        steps::split(self.format.steps, &rollout.text, 0..rollout.text.len())
+        steps::split(&self.format.steps, &rollout.text, 0..rollout.text.len())
     }
 
     /// What a text is worth behind the group's prompt.
     fn of_text(&mut self, text: &str, group: &Group, models: &Models) -> anyhow::Result<f64> {
-        let steps = steps::split(self.format.steps, text, 0..text.len());
+        let steps = steps::split(&self.format.steps, text, 0..text.len());
         let steps: Vec<&str> = steps.into_iter().map(|span| &text[span]).collect();
         let judge = self.model(models)?;
         let (judges, prompt) = (judge.score_format.judges, judge.tokenizer.render_example(&group.example)?);

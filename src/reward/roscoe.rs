@@ -95,7 +95,7 @@ impl Roscoe {
             !self.reference.is_empty(),
             "reference = \"\": name the column that has the reference's steps"
         );
-        Ok(Judge { section: self, unit: format.steps, model: None })
+        Ok(Judge { section: self, unit: format.steps.clone(), model: None })
     }
 }
 
@@ -126,8 +126,8 @@ impl Reward for Judge {
                     true => column::text(&group.example, &self.section.reference)?,
                     false => String::new(),
                 };
-                let context = parts(StepUnit::Sentence, question);
-                let reference = parts(self.unit, &reference);
+                let context = parts(&StepUnit::Sentence, question);
+                let reference = parts(&self.unit, &reference);
                 let texts: Vec<&str> =
                     context.iter().chain(&reference).chain(chains.iter().flatten()).copied().collect();
                 let mut vectors = judge.embed(&texts, models.budget)?;
@@ -148,7 +148,7 @@ impl Reward for Judge {
     }
 }
 
-fn parts(unit: StepUnit, text: &str) -> Vec<&str> {
+fn parts<'a>(unit: &StepUnit, text: &'a str) -> Vec<&'a str> {
     steps::split(unit, text, 0..text.len()).into_iter().map(|span| &text[span]).collect()
 }
 

@@ -76,7 +76,7 @@ impl Wikiwhy {
             states || self.model.is_none(),
             "model: words need none; take it out, or set by = \"states\""
         );
-        Ok(Matcher { section: self, unit: format.steps, model: None, sum: Matched::default() })
+        Ok(Matcher { section: self, unit: format.steps.clone(), model: None, sum: Matched::default() })
     }
 
     fn shares(&self, matched: Matched) -> Agreement {
@@ -137,7 +137,7 @@ impl Reward for Matcher {
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         let reference = match column::value(&group.example, &self.section.reference)? {
             Value::Array(sentences) => sentences.iter().map(column::written).collect(),
-            text => parts(self.unit, &column::written(&text)),
+            text => parts(&self.unit, &column::written(&text)),
         };
         let reference: Vec<&str> = reference.iter().map(|text: &String| text.as_str()).collect();
         let chains = chains(group);
@@ -162,7 +162,7 @@ impl Reward for Matcher {
     }
 }
 
-fn parts(unit: StepUnit, text: &str) -> Vec<String> {
+fn parts(unit: &StepUnit, text: &str) -> Vec<String> {
     steps::split(unit, text, 0..text.len()).into_iter().map(|span| text[span].to_string()).collect()
 }
 

@@ -265,7 +265,7 @@ pub fn places(rollout: &Rollout, format: &Format, tokenizer: &Tokenizer) -> Vec<
     let text = &rollout.text;
     let spans = match &rollout.rationale {
         Some(rationale) => rationale.steps.clone(),
-        None => steps::split(format.steps, text, 0..text.len()),
+        None => steps::split(&format.steps, text, 0..text.len()),
     };
     let last = rollout.rationale.as_ref().and_then(|_| {
         let end = spans.last()?.end;

@@ -21,7 +21,7 @@ impl TextCounts {
     /// Counts a text; `None` where it has no words.
     pub fn of(text: &str) -> Option<Self> {
         let mut counts = Self {
-            sentences: steps::split(StepUnit::Sentence, text, 0..text.len()).len(),
+            sentences: steps::split(&StepUnit::Sentence, text, 0..text.len()).len(),
             words: 0,
             letters: 0,
             syllables: 0,

@@ -45,7 +45,7 @@ impl Prm {
 /// What the row says of its steps as a trace; `None` where it is none, or says it in columns of its own.
 pub(super) fn read(example: &Example, section: &Prm, format: &Format) -> Read<Option<LabelledSteps>> {
     let Some(text) = completion(example) else { return Ok(None) };
-    let spans = steps::split(format.steps, text, 0..text.len());
+    let spans = steps::split(&format.steps, text, 0..text.len());
     let labels = match section.labels {
         Labeller::Judge => judged(example, section, spans.len())?,
         Labeller::Continuations | Labeller::Consensus => continued(example, section, format, text, &spans)?,

@@ -110,7 +110,7 @@ impl Reader {
     fn spans(&self, rollout: &Rollout) -> Vec<Range<usize>> {
         match &rollout.rationale {
             Some(rationale) => rationale.steps.clone(),
-            None => steps::split(self.format.steps, &rollout.text, 0..rollout.text.len()),
+            None => steps::split(&self.format.steps, &rollout.text, 0..rollout.text.len()),
         }
     }
 

@@ -28,7 +28,7 @@ impl Each {
     fn unit(self, format: &Format) -> StepUnit {
         match self {
             Each::Sentence => StepUnit::Sentence,
-            Each::Step => format.steps,
+            Each::Step => format.steps.clone(),
         }
     }
 }
@@ -45,14 +45,14 @@ impl LoadedJudge {
         let found: Vec<(Vec<bool>, Vec<Range<usize>>)> = match &self.section.convert {
             None => self.asked(
                 group,
-                unit,
+                &unit,
                 |_, said, count| verdicts(concluded(said)?, count),
                 "JSON list of objects with `consistent`, one for each text judged,",
             )?,
             Some(convert) => {
                 let reasons = self.asked(
                     group,
-                    unit,
+                    &unit,
                     |_, said, count| reasons(concluded(said)?, count),
                     "JSON list of objects with `reason`, one for each text judged,",
                 )?;

@@ -201,11 +201,11 @@ pub fn best(scores: &[f64]) -> usize {
 /// Where a step ends for the kinds that go step by step: at the end of a line or paragraph, as `data.format.steps` has it, or
 /// after `step_tokens`.
 fn step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Result<Boundary> {
-    match (step_tokens, format.steps) {
+    match (step_tokens, &format.steps) {
         (Some(tokens @ 1..), _) => Ok(Boundary::Tokens(tokens)),
         (None, StepUnit::Line) => Ok(Boundary::Texts(&["\n"])),
         (None, StepUnit::Paragraph) => Ok(Boundary::Texts(&["\n\n"])),
-        (Some(0), _) | (None, StepUnit::Sentence) => {
+        (Some(0), _) | (None, StepUnit::Sentence | StepUnit::Cues(_)) => {
             let why = no_step_end(name, step_tokens, format);
             Err(Error::Recipe(why.map_or(String::new(), |misfit| misfit.sentence())))
         }
@@ -214,17 +214,24 @@ fn step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Result<B
 
 /// That steps have no end, where that is so.
 fn no_step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Option<Misfit> {
-    match (step_tokens, format.steps) {
+    match (step_tokens, &format.steps) {
         (Some(0), _) => Some(Misfit::new(
             "step_tokens",
             format!("rollout.{name}.step_tokens = 0: at least one is needed"),
             "",
         )),
-        (None, StepUnit::Sentence) => Some(Misfit::new(
-            "",
-            format!("rollout.{name}: a sentence's end is seen only in what follows it"),
-            format!("set rollout.{name}.step_tokens, or data.format.steps = \"line\" or \"paragraph\""),
-        )),
+        (None, unit @ (StepUnit::Sentence | StepUnit::Cues(_))) => {
+            let of = if *unit == StepUnit::Sentence {
+                "a sentence's end"
+            } else {
+                "the end of a step before a cue word"
+            };
+            Some(Misfit::new(
+                "",
+                format!("rollout.{name}: {of} is seen only in what follows it"),
+                format!("set rollout.{name}.step_tokens, or data.format.steps = \"line\" or \"paragraph\""),
+            ))
+        }
         _ => None,
     }
 }

@@ -3,7 +3,7 @@ use crate::data::Example;
 use crate::engine::Sampling;
 use crate::log::Metrics;
 use crate::policy::{Init, Policy};
-use crate::rationale::AnswerForm;
+use crate::rationale::{AnswerForm, Cues};
 use crate::rollout::{Sample, Score, Scorer, Seeds};
 use std::sync::Arc;
 use tch::{Device, Kind};
@@ -153,6 +153,9 @@ fn a_step_has_to_have_an_end() {
     assert!(error.contains("set rollout.beam.step_tokens"), "{error}");
     assert_eq!(step_end("beam", None, &Format::default()).unwrap(), Boundary::Texts(&["\n"]));
     assert!(step_end("guided", Some(0), &format).is_err());
+    let cued = Format { steps: StepUnit::Cues(Cues::default()), ..Format::default() };
+    let error = step_end("beam", None, &cued).unwrap_err().to_string();
+    assert!(error.contains("before a cue word is seen only in what follows it"), "{error}");
     // The same is said when the recipe is read.
     let keys = |search: &dyn SourceSection, format: &Format| {
         search.fits_format(format).into_iter().map(|misfit| misfit.key).collect::<Vec<_>>()
