@@ -6,7 +6,7 @@ mod outcome;
 pub mod steps;
 mod whiten;
 
-pub use differences::StepRewards;
+pub use differences::{StepReach, StepRewards};
 pub use gae::{explained_variance, gae, whiten_tokens};
 pub use outcome::Outcome;
 pub use steps::StepCredit;
@@ -54,7 +54,7 @@ pub struct Advantage {
     /// variance then keep their say.
     pub per_reward: bool,
     /// What becomes of the advantages in the end: nothing (`none`), or mean 0 and deviation 1 over all `sequences` or
-    /// all `tokens` of the step.
+    /// all `tokens` of the step; with `loop.grpo.step_rewards` once these are in.
     pub whiten: Whiten,
     /// A column of the data, such as a role: rollouts of all the step's examples that have the same value there are
     /// compared with each other, in place of those of one prompt.

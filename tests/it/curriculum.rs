@@ -123,3 +123,39 @@ fn steps_are_credited_where_completions_are_continued() {
     let said = refused.train(&["--dry-run"]).code(2);
     assert!(said.contains("what the steps are worth; use [rollout.prefix]"), "{said}");
 }
+
+/// Answers forced before, between and behind the steps; advantages over all tokens of the step.
+#[test]
+fn tokens_are_credited_with_what_their_steps_and_the_outcome_come_to() {
+    let rest = "[stage.rollout.prefix]\nsize = 2\ncontinuations = 3\nclose = true\nanswer_tokens = 4\n[stage.reward.answer]\n\
+                [stage.loop.grpo]\nstep_rewards.ahead = 0\n\
+                advantage = { baseline = \"none\", scale = \"none\", whiten = \"tokens\" }\n";
+    let program = Program::new(&sums(&after_sums("rl", 1, rest)));
+    program.train(&["--quiet"]).success();
+    let traces = program.traces("rl");
+    // From a token on comes what its last step reaches, less what was known before the token's own step, and the outcome.
+    let returns = |trace: &Value| -> Vec<f64> {
+        let cuts = list(trace, "cuts");
+        let value = |cut: &Value| number(cut, "good") / number(cut, "continuations");
+        let known = |token: usize| {
+            let before = cuts.iter().filter(|cut| number(cut, "tokens") <= token as f64);
+            value(before.last().expect("an answer is forced before the first token"))
+        };
+        let reached = value(&cuts[cuts.len() - 1]);
+        let of = |token| number(trace, "reward") + reached - known(token);
+        (0..list(trace, "completion_ids").len()).map(of).collect()
+    };
+    let all: Vec<f64> = traces.iter().flat_map(returns).collect();
+    let mean = all.iter().sum::<f64>() / all.len() as f64;
+    let variance = all.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (all.len() - 1) as f64;
+    let mut seen = 0;
+    for trace in traces.iter().filter(|trace| trace["advantages"].is_array()) {
+        for (found, of) in list(trace, "advantages").iter().zip(returns(trace)) {
+            let expected = (of - mean) / variance.sqrt();
+            assert!((found.as_f64().unwrap() - expected).abs() < 1e-4, "{found} {expected}: {trace}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no step changed anything, so this shows nothing");
+    assert!(number(&program.steps("rl")[0], "steps/unchanged") > 0.0);
+}

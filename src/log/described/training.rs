@@ -182,7 +182,7 @@ pub(super) const REWARDS: &[Described] = &[
     row(
         "steps/*",
         "",
-        "Of rewards that score steps: how many there are (`count`), their tokens, their `score`, `sum` and `min` a completion, and what a step is given (`reward`).",
+        "Of rewards that score steps: how many there are (`count`), their tokens, their `score`, `sum` and `min` a completion, what a step is given (`reward`), and with `step_rewards` how many a completion change nothing (`unchanged`).",
         "`count` and `tokens` steady: a policy that is paid by the step learns to write more steps.",
     ),
     row("curriculum/filled", "share", "Places of the step that the curriculum filled as asked.", "Near 1."),

@@ -40,8 +40,14 @@ impl Section for Grpo {
         }
         if self.critic.is_some() {
             let why = "with loop.grpo.critic, whose values are what rewards are held against";
-            let keys =
-                ["advantage", "zero_variance", "resample_limit", "steps.baseline", "steps.mask_separators"];
+            let keys = [
+                "advantage",
+                "zero_variance",
+                "resample_limit",
+                "steps.baseline",
+                "steps.mask_separators",
+                "step_rewards.credit",
+            ];
             idle.extend(keys.map(|key| (key, why)));
         }
         if self.reference.every == 0 {
@@ -173,6 +179,12 @@ impl Method for GrpoMethod {
             Some(all) => all.iter().map(|group| group.iter().map(Credited::mean).collect()).collect(),
             None => self.grpo.advantages(worker, &groups, &outcomes)?,
         };
+        let by_tokens: Option<Vec<Vec<Vec<f32>>>> = match &credited {
+            Some(all) => {
+                Some(all.iter().map(|group| group.iter().map(Credited::by_token).collect()).collect())
+            }
+            None => self.grpo.by_tokens(worker, &groups, &advantages, metrics)?,
+        };
         let mut references = references.into_iter();
         let numbers = numbers(&sampled, &*worker.ranks)?;
         let (mut items, mut dealt) = (Vec::new(), Vec::new());
@@ -180,17 +192,14 @@ impl Method for GrpoMethod {
         let mut of_tokens = Vec::with_capacity(groups.len());
         for (number, (group, advantages)) in groups.iter().zip(advantages).enumerate() {
             let of_group = credited.as_ref().map(|all| &all[number]);
-            let by_token: Option<Vec<Vec<f32>>> = match of_group {
-                Some(of_group) => Some(of_group.iter().map(Credited::by_token).collect()),
-                None => self.grpo.by_token(group, &advantages, metrics)?,
-            };
+            let by_token = by_tokens.as_ref().map(|all| &all[number]);
             let kept = selected(&worker.select, &sampled[number], metrics);
             for (i, (rollout, reference)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
                 let cut_off = self.grpo.truncated == Truncated::Mask && rollout.truncated();
                 let alike = || vec![advantages[i] as f32; rollout.sampled()];
                 let item = Item::of(vec![rollout.sequence(&group.prompt)])
                     .with_tokens(OLD_LOGPROBS, rollout.logprobs.clone())
-                    .with_tokens(ADVANTAGES, by_token.as_ref().map_or_else(alike, |all| all[i].clone()));
+                    .with_tokens(ADVANTAGES, by_token.map_or_else(alike, |all| all[i].clone()));
                 let item = match reference {
                     Some(reference) => item.with_tokens(REF_LOGPROBS, reference),
                     None => item,
@@ -206,7 +215,7 @@ impl Method for GrpoMethod {
             let all = 0..sampled[number].rollouts.len();
             let credit = all.clone().map(|at| kept.contains(&at).then_some(advantages[first_of(at)?]));
             credits.push(credit.collect());
-            let tokens = |at| Some(by_token.as_ref()?[first_of(at)?].clone());
+            let tokens = |at| Some(by_token?[first_of(at)?].clone());
             let differ = |of: &Vec<f32>| of.windows(2).any(|pair| pair[0] != pair[1]);
             of_tokens.push(all.map(|at| tokens(at).filter(differ).unwrap_or_default()).collect());
         }

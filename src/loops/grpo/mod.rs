@@ -63,8 +63,8 @@ impl GrpoMethod {
         let groups = worker.roll_out(&prompts, step, 0, metrics)?;
         let mut noted = self.note(&groups)?;
         figures::describe(&groups, metrics);
-        let equal_teaches = self.grpo.critic.is_some();
-        let seen = groups.iter().map(|group| Seen::of(group).unless(equal_teaches)).collect();
+        let seen =
+            groups.iter().map(|group| Seen::of(group).unless(self.grpo.equal_teaches(group))).collect();
         if let Some(by) = &worker.by {
             figures::by_class(&groups, by, metrics);
         }
@@ -123,15 +123,24 @@ impl Grpo {
         // What is expected of a completion is not what its group came to.
         let critic = self.critic.is_some();
         let divergence = self.kl.place == KlPlace::Reward && self.needs_reference();
-        let against_others = self.advantage.compare_by.is_some()
-            || (self.advantage.whiten != Whiten::None && self.advantage.baseline == Baseline::None);
         let alone = || {
             let plain = Advantage { whiten: Whiten::None, ..self.advantage.clone() };
             let advantages = plain.credit(&[self.outcome(group, weights, None)], &mut alone).concat();
             // Rewards that cancel each other may leave a rounding error.
             advantages.iter().any(|advantage| advantage.abs() > 1e-9)
         };
-        critic || divergence || against_others || alone() || self.steps_teach(group)
+        critic || divergence || self.compares_groups() || alone() || self.steps_teach(group)
+    }
+
+    /// Whether a group whose rewards are all equal teaches by what it is held against.
+    fn equal_teaches(&self, group: &Group) -> bool {
+        self.critic.is_some() || self.compares_groups() || self.steps_teach(group)
+    }
+
+    /// Whether completions are held against those of other questions.
+    fn compares_groups(&self) -> bool {
+        let whitens = self.advantage.whiten != Whiten::None;
+        self.advantage.compare_by.is_some() || (whitens && self.advantage.baseline == Baseline::None)
     }
 
     /// What advantages are computed from: the scores with their weights, and the penalties of this loop.
@@ -154,7 +163,7 @@ impl Grpo {
     /// The advantages of the step's groups; with `compare_by`, across the groups of all ranks.
     fn advantages(&self, worker: &Worker, groups: &[Group], outcomes: &[Outcome]) -> Result<Vec<Vec<f64>>> {
         let Some(by) = &self.advantage.compare_by else {
-            return worker.over_ranks(|sum| self.advantage.credit(outcomes, sum));
+            return worker.over_ranks(|sum| self.of_completions().credit(outcomes, sum));
         };
         let key = |group: &Group| {
             column::text(&group.example, by).map_err(|problem| {
@@ -167,7 +176,13 @@ impl Grpo {
         let before: usize = all.iter().take(worker.ranks.rank()).map(Vec::len).sum();
         let (keys, outcomes): (Vec<String>, Vec<Outcome>) = all.into_iter().flatten().unzip();
         let mine = before..before + groups.len();
-        Ok(self.advantage.credit_by(&outcomes, &keys)[mine].to_vec())
+        Ok(self.of_completions().credit_by(&outcomes, &keys)[mine].to_vec())
+    }
+
+    /// How completions are credited: not whitened where `step_rewards` come to them, since that is done last.
+    fn of_completions(&self) -> Advantage {
+        let whiten = if self.step_rewards.is_some() { Whiten::None } else { self.advantage.whiten };
+        Advantage { whiten, ..self.advantage.clone() }
     }
 
     /// The reference's log-probabilities of each rollout, those of all groups in order; none where nothing asks for them.

@@ -2,7 +2,7 @@
 
 use super::critic::Critic;
 use crate::advantage::steps::{Form, StepBaseline};
-use crate::advantage::{Advantage, StepCredit, StepRewards};
+use crate::advantage::{Advantage, StepCredit, StepRewards, Whiten};
 pub use crate::loss::kl::Place as KlPlace;
 use crate::loss::kl::{Estimator, NO_PENALTY};
 use crate::loss::policy::PolicyLoss;
@@ -47,7 +47,7 @@ pub struct Grpo {
     /// Which questions a step asks, by how often they were answered right of late and by pools; in the order of the data
     /// without this.
     pub curriculum: Option<Curriculum>,
-    /// What the steps of a rationale add to the advantages of their tokens, by the continuations of `[rollout.prefix]`.
+    /// What the steps of a rationale earn beside the outcome, by the continuations of `[rollout.prefix]`; nothing without this table.
     pub step_rewards: Option<StepRewards>,
 }
 
@@ -159,6 +159,11 @@ impl Grpo {
             let message = "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth";
             found.push(Misfit::new("step_rewards", message, "keep one of them"));
         }
+        let by_completion = self.advantage.whiten == Whiten::Sequences && self.critic.is_none();
+        if self.step_rewards.is_some() && by_completion {
+            let message = "with step_rewards each token has an advantage of its own";
+            found.push(Misfit::new("advantage.whiten", message, "set \"tokens\" or \"none\""));
+        }
         found.extend(under("reference", self.reference.check()));
         found.extend(under("curriculum", self.curriculum.iter().flat_map(Curriculum::check)));
         found.extend(under("step_rewards", self.step_rewards.iter().flat_map(StepRewards::check)));
@@ -225,6 +230,9 @@ mod tests {
         let keys = |text: &str| read(text).check().into_iter().map(|misfit| misfit.key).collect::<Vec<_>>();
         assert_eq!(keys(of_each), ["kl.place"]);
         assert_eq!(keys(&of_each.replace("reward\"", "loss\"")), [""; 0]);
+        // A completion whose tokens differ is not whitened as one number.
+        assert_eq!(keys("step_rewards = {}\nadvantage.whiten = \"sequences\""), ["advantage.whiten"]);
+        assert_eq!(keys("step_rewards = {}\nadvantage.whiten = \"tokens\""), [""; 0]);
         for estimator in ["k2", "k3"] {
             let grpo = read(&format!("kl.place = \"reward\"\nkl.estimator = \"{estimator}\""));
             let message = all_fit("loop.grpo", &grpo, grpo.check()).unwrap_err().to_string();

@@ -3,42 +3,74 @@
 use super::Grpo;
 use super::asked::pass_rate;
 use crate::advantage::steps::Scored;
+use crate::advantage::{StepRewards, Whiten, whiten_tokens};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
+use crate::loops::Worker;
+use crate::ranks::agreed;
 use crate::rollout::{CutValue, Group, Rollout};
+use crate::statistics::Sum;
+
+/// One number a token of each rollout of a group.
+type OfTokens<T> = Vec<Vec<T>>;
 
 impl Grpo {
-    /// The advantage of every sampled token of the group's rollouts, where steps are credited.
-    pub(super) fn by_token(
+    /// The advantages of all sampled tokens of this rank's groups, where steps are credited. All ranks call it.
+    pub(super) fn by_tokens(
         &self,
-        group: &Group,
-        advantages: &[f64],
+        worker: &Worker,
+        groups: &[Group],
+        advantages: &[Vec<f64>],
         metrics: &mut Metrics,
-    ) -> Result<Option<Vec<Vec<f32>>>> {
-        if self.step_rewards.is_some() {
-            let rollouts = group.rollouts.iter().zip(advantages);
-            return Ok(Some(
-                rollouts.map(|(rollout, &a)| self.with_differences(group, rollout, a, metrics)).collect(),
-            ));
+    ) -> Result<Option<Vec<OfTokens<f32>>>> {
+        if self.step_rewards.is_none() && self.steps.is_none() {
+            return Ok(None);
         }
-        let Some(credit) = &self.steps else { return Ok(None) };
+        let of_group = |(group, advantages): (&Group, &Vec<f64>)| self.by_token(group, advantages, metrics);
+        let each = groups.iter().zip(advantages).map(of_group).collect();
+        let mut each: Vec<OfTokens<f64>> = agreed(&*worker.ranks, each)?;
+        worker.over_ranks(|sum| self.whiten_by_token(&mut each, sum))?;
+        let narrow = |of: Vec<f64>| of.into_iter().map(|advantage| advantage as f32).collect();
+        Ok(Some(each.into_iter().map(|group| group.into_iter().map(narrow).collect()).collect()))
+    }
+
+    /// Whitens what tokens have with the rewards of their steps, where the recipe asks for it: the advantages of whole completions
+    /// were not, before ([`Grpo::of_completions`]).
+    fn whiten_by_token(&self, groups: &mut [OfTokens<f64>], sum: &mut Sum) {
+        if self.step_rewards.is_none() || self.advantage.whiten == Whiten::None {
+            return;
+        }
+        let mut all = groups.concat();
+        whiten_tokens(&mut all, sum);
+        groups.iter_mut().flatten().zip(all).for_each(|(plain, white)| *plain = white);
+    }
+
+    /// The advantage of every sampled token of the group's rollouts, where steps are credited.
+    fn by_token(&self, group: &Group, advantages: &[f64], metrics: &mut Metrics) -> Result<OfTokens<f64>> {
+        let Some(credit) = &self.steps else {
+            let rollouts = group.rollouts.iter().zip(advantages);
+            return Ok(rollouts
+                .map(|(rollout, &a)| self.with_differences(group, rollout, a, metrics))
+                .collect());
+        };
         let scored = scored(group, &credit.reward)?;
         describe(&scored, metrics);
         let of_rollout = |((credits, rollout), advantage): ((Vec<f64>, &Scored), &f64)| {
             let separates = credit.separates(rollout);
             let of_token =
-                |(credit, separates): (f64, bool)| if separates { 0.0 } else { (advantage + credit) as f32 };
+                |(credit, separates): (f64, bool)| if separates { 0.0 } else { advantage + credit };
             credits.into_iter().zip(separates).map(of_token).collect()
         };
-        Ok(Some(credit.of(&scored).into_iter().zip(&scored).zip(advantages).map(of_rollout).collect()))
+        Ok(credit.of(&scored).into_iter().zip(&scored).zip(advantages).map(of_rollout).collect())
     }
 
     /// What the steps of each rollout earn where there is a critic, with the token that it is paid at: the step's last.
     pub(super) fn paid(&self, group: &Group, metrics: &mut Metrics) -> Result<Vec<Vec<(usize, f64)>>> {
         if let Some(steps) = &self.step_rewards {
             let of_rollout = |rollout: &Rollout| {
-                let rewards = steps.of(&values(group, rollout));
-                told(&rewards, metrics);
+                let values = values(group, rollout);
+                let rewards = steps.of(&values);
+                told(&values, &rewards, metrics);
                 let ends = behind_steps(rollout).map(|cut| cut.tokens.saturating_sub(1));
                 ends.zip(rewards).collect()
             };
@@ -75,16 +107,16 @@ impl Grpo {
         rollout: &Rollout,
         advantage: f64,
         metrics: &mut Metrics,
-    ) -> Vec<f32> {
+    ) -> Vec<f64> {
         let length = rollout.sampled();
         let ends: Vec<usize> =
             behind_steps(rollout).map(|cut| rollout.sampled_in(0..cut.tokens).end).collect();
         let Some(steps) = self.step_rewards.as_ref().filter(|_| !ends.is_empty()) else {
-            return vec![advantage as f32; length];
+            return vec![advantage; length];
         };
         let values = values(group, rollout);
-        told(&steps.of(&values), metrics);
-        steps.on_tokens(&values, &ends, length).into_iter().map(|step| (advantage + step) as f32).collect()
+        told(&values, &steps.of(&values), metrics);
+        steps.on_tokens(&values, &ends, length).into_iter().map(|step| advantage + step).collect()
     }
 }
 
@@ -103,8 +135,9 @@ fn describe(scored: &[Scored], metrics: &mut Metrics) {
     }
 }
 
-/// Adds the mean of a rollout's step rewards, where it has steps.
-fn told(rewards: &[f64], metrics: &mut Metrics) {
+/// Adds the mean of a rollout's step rewards, where it has steps, and how many of these change nothing.
+fn told(values: &[f64], rewards: &[f64], metrics: &mut Metrics) {
+    metrics.add("steps/unchanged", StepRewards::unchanged(values) as f64, 1.0);
     if !rewards.is_empty() {
         let count = rewards.len() as f64;
         metrics.add("steps/reward", rewards.iter().sum::<f64>() / count, count);
@@ -146,11 +179,13 @@ fn steps_of(group: &Group, rollout: &Rollout, reward: &str) -> Result<Scored> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advantage::StepCredit;
     use crate::advantage::steps::{Form, StepBaseline};
-    use crate::advantage::{StepCredit, StepRewards};
+    use crate::near::near;
     use crate::rationale::Given;
     use crate::reward::tests::group;
     use crate::rollout::{Score, StepScore};
+    use crate::statistics::alone;
 
     /// Two steps of two tokens, a separator behind each, then the end of sequence.
     fn scored_group(scores: [f64; 2]) -> Group {
@@ -161,10 +196,10 @@ mod tests {
         scored
     }
 
-    fn by_token(credit: StepCredit) -> Vec<f32> {
+    fn by_token(credit: StepCredit) -> Vec<f64> {
         let grpo = Grpo { steps: Some(credit), ..Grpo::default() };
         let found = grpo.by_token(&scored_group([0.75, 0.25]), &[2.0], &mut Metrics::default());
-        found.unwrap().unwrap().remove(0)
+        found.unwrap().remove(0)
     }
 
     #[test]
@@ -196,7 +231,7 @@ mod tests {
         let grpo = Grpo { steps: Some(credit), ..Grpo::default() };
         let mut group = scored_group([0.75, 0.25]);
         group.rollouts[0].given = vec![Given { tokens: 1..2, bytes: 1..2 }];
-        let found = grpo.by_token(&group, &[2.0], &mut Metrics::default()).unwrap().unwrap();
+        let found = grpo.by_token(&group, &[2.0], &mut Metrics::default()).unwrap();
         assert_eq!(found, [[2.5, 0.0, 2.125, 2.125, 2.0, 2.0]]);
         assert_eq!(grpo.outcome(&group, &[], None).lengths, [6]);
     }
@@ -241,5 +276,37 @@ mod tests {
         let length = right.rollouts[0].tokens.len();
         assert_eq!(grpo.with_differences(&right, &right.rollouts[0], 0.5, &mut metrics), vec![0.5; length]);
         assert_eq!(metrics.get("steps/reward"), None);
+    }
+
+    /// Two steps of three tokens, between forced answers of which 1, 3 and 2 of 4 are right, then the end; the outcome is 1.
+    #[test]
+    fn returns_of_steps_and_the_outcome_are_whitened_together() {
+        let cut = |step: usize, good| CutValue {
+            step,
+            tokens: 3 * step,
+            bytes: 3 * step,
+            continuations: 4,
+            good,
+            value: 0.0,
+            shortest: None,
+            best: None,
+        };
+        let mut group = scored_group([0.0; 2]);
+        group.rollouts[0].cuts = vec![cut(0, 1), cut(1, 3), cut(2, 2)];
+        let of = |keys: &str| {
+            let grpo: Grpo = toml::from_str(keys).unwrap();
+            let outcome = grpo.of_completions().of(&[vec![1.0]]).remove(0);
+            let mut metrics = Metrics::default();
+            let mut found = [grpo.by_token(&group, &outcome, &mut metrics).unwrap()];
+            grpo.whiten_by_token(&mut found, &mut alone);
+            assert_eq!(metrics.get("steps/unchanged"), Some(0.0));
+            found.concat().remove(0)
+        };
+        // Rewards ½ and −¼: ¼ from the first step on, and the outcome.
+        let plain = "step_rewards = {}\nadvantage = { baseline = \"none\", scale = \"none\"";
+        assert_eq!(of(&format!("{plain} }}")), [1.25, 1.25, 1.25, 0.75, 0.75, 0.75, 1.0]);
+        // Mean 1, Σ(…)² = 6/16 over 6: deviation ¼.
+        let white = of(&format!("{plain}, whiten = \"tokens\" }}"));
+        near(white, [1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 0.0], 1e-6);
     }
 }
