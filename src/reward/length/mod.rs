@@ -111,7 +111,7 @@ impl Form {
                 let none = tokens.iter().find(|(_, tokens)| **tokens == 0);
                 anyhow::ensure!(none.is_none(), "budget.tokens: a budget must be at least 1");
             }
-            Form::Shortest(Shortest { min_pass_rate }) => anyhow::ensure!(
+            Form::Shortest(Shortest { min_pass_rate, .. }) => anyhow::ensure!(
                 (0.0..=1.0).contains(min_pass_rate),
                 "shortest.min_pass_rate = {min_pass_rate}: must lie between 0 and 1"
             ),

@@ -77,16 +77,22 @@ impl Power {
 /// `[reward.length.shortest]`: (longest − tokens) / (longest − shortest) for a right completion, with the longest and
 /// shortest of the group's right ones; 0 for a wrong one and where the right ones are equally long. The policy's own
 /// samples are the budget (Self-Rewarded Efficiency, arXiv 2506.15647; its coefficients are not known to us).
+///
+/// The score is by rank of length and not by its size: once what is needless is gone, two tokens fewer are worth as much as fifty were, and one completion
+/// that is right by luck without a line that others need gets all of it. `span` and `min_pass_rate` are against these; both are ours.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shortest {
     /// The share of the group that must be right: below it a short answer may be right by luck, and all get 0.
     pub min_pass_rate: f64,
+    /// Tokens: where the right completions differ by fewer than these, the divisor is these, so that a small difference counts little. 0 for
+    /// the plain form; what one needless repetition or detour takes is a good size.
+    pub span: usize,
 }
 
 impl Default for Shortest {
     fn default() -> Self {
-        Self { min_pass_rate: 0.0 }
+        Self { min_pass_rate: 0.0, span: 0 }
     }
 }
 
@@ -98,7 +104,7 @@ impl Shortest {
         if most == least || group.pass_rate() < self.min_pass_rate {
             return vec![0.0; group.tokens.len()];
         }
-        group.of_right(|n| (most - n) as f64 / (most - least) as f64)
+        group.of_right(|n| (most - n) as f64 / (most - least).max(self.span) as f64)
     }
 }
 
@@ -140,9 +146,12 @@ mod tests {
     fn the_shortest_right_completion_gets_one_and_the_longest_nothing() {
         // Right are 4, 16 and 36: (36 − 16) / 32 = 0.625. The wrong one of 100 tokens changes nothing.
         let right = [true, true, true, false];
-        let found = Shortest { min_pass_rate: 0.75 }.of(&group(&right, &[]));
-        assert_eq!(found, [1.0, 0.625, 0.0, 0.0]);
-        assert_eq!(Shortest { min_pass_rate: 0.8 }.of(&group(&right, &[])), [0.0; 4]);
+        let at = |min_pass_rate, span| Shortest { min_pass_rate, span };
+        assert_eq!(at(0.75, 0).of(&group(&right, &[])), [1.0, 0.625, 0.0, 0.0]);
+        // They differ by 32 tokens: as a part of 64 that is half, and more than 10.
+        assert_eq!(at(0.0, 64).of(&group(&right, &[])), [0.5, 0.3125, 0.0, 0.0]);
+        assert_eq!(at(0.0, 10).of(&group(&right, &[])), [1.0, 0.625, 0.0, 0.0]);
+        assert_eq!(at(0.8, 0).of(&group(&right, &[])), [0.0; 4]);
         assert_eq!(Shortest::default().of(&group(&[false, true, false, false], &[])), [0.0; 4]);
     }
 }
