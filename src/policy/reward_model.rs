@@ -257,7 +257,12 @@ mod tests {
     fn the_whole_is_read_where_the_last_step_is() {
         let mut policy = tiny(1, 1, 3);
         policy.model.add_score(2, true, 5);
-        let format = |judges| ScoreFormat { judges, head: Head::Trajectory, separator: vec![10], score_classes: vec![] };
+        let format = |judges| ScoreFormat {
+            judges,
+            head: Head::Trajectory,
+            separator: vec![10],
+            score_classes: vec![],
+        };
         let (steps, whole) = (format(Judges::Steps), format(Judges::Trajectory));
         let read = |format: &ScoreFormat, steps: &[&str]| {
             format.tokenize_steps(&policy.tokenizer, &[65], steps).unwrap()

@@ -129,7 +129,7 @@ impl PrmMethod {
             let whole = items.iter().flat_map(|item| item.list(OF_WHOLE).iter().map(|of| *of > 0.0));
             let whole: Vec<bool> = whole.collect();
             let scores = Head::of_trajectories(logits, &whole);
-            tell_errors(&scores, &targets, &whole, metrics);
+            trajectory::tell_errors(&scores, &targets, &whole, metrics);
             return squared(&scores, &targets, &weights);
         }
         let scores = self.score_format().of_logits(logits);
@@ -172,15 +172,6 @@ impl PrmMethod {
             listwise(scores, &targets)
         });
         Tensor::stack(&losses.collect::<Vec<_>>(), 0).sum(Kind::Float)
-    }
-}
-
-/// The mean squared error over steps, and over wholes.
-fn tell_errors(scores: &Tensor, targets: &Tensor, whole: &[bool], metrics: &mut Metrics) {
-    let errors: Vec<f64> =
-        Vec::try_from((scores.detach() - targets).square().to_kind(Kind::Double)).unwrap_or_default();
-    for (error, whole) in errors.into_iter().zip(whole) {
-        metrics.add(if *whole { "errors/whole" } else { "errors/steps" }, error, 1.0);
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Prm, traces};
 use crate::data::columns::Read;
 use crate::data::{Dataset, Example};
 use crate::error::Error;
+use crate::log::Metrics;
 use crate::rationale::{Format, steps};
 use crate::section::{Misfit, broken};
 use crate::statistics::distribution::softmax;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
+use tch::{Kind, Tensor};
 
 /// The column of a trajectory that says what the whole is worth.
 const WHOLE: &str = "whole";
@@ -98,6 +100,15 @@ pub(super) fn unanswered(traces: usize) -> Error {
 /// The row that a trace was sampled for.
 fn answered_by(row: &Example) -> Option<&str> {
     row.fields.get("example")?.as_str()
+}
+
+/// The mean squared error over steps, and over wholes.
+pub(super) fn tell_errors(scores: &Tensor, targets: &Tensor, whole: &[bool], metrics: &mut Metrics) {
+    let errors: Vec<f64> =
+        Vec::try_from((scores.detach() - targets).square().to_kind(Kind::Double)).unwrap_or_default();
+    for (error, whole) in errors.into_iter().zip(whole) {
+        metrics.add(if *whole { "errors/whole" } else { "errors/steps" }, error, 1.0);
+    }
 }
 
 /// Σ_k softmax(r)_k r_k.
