@@ -124,7 +124,7 @@ pub(super) fn read(example: &Example, section: &Prm, format: &Format) -> Read<La
     let Some(text) = traces::completion(example) else {
         return Err("it is no trace of a rollout, which loop.prm.learns = \"trajectory\" learns; collect some, or use learns = \"steps\"".into());
     };
-    let spans = steps::split(format.steps, text, 0..text.len());
+    let spans = steps::split(&format.steps, text, 0..text.len());
     let own = format.parse(text).map_or(vec![], |rationale| rationale.steps);
     let mut labels = vec![None; spans.len()];
     if section.targets.steps > 0.0 {
