@@ -11,87 +11,69 @@ use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind};
 use regex::Regex;
 use serde_json::{Map, Value as Json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Bytes of a template; those that models bring have up to 35 000.
-pub(super) const LONGEST: usize = 1 << 16;
 /// Bytes of a text while a template makes it, or of all that it writes.
 const MOST: usize = 1 << 25;
 /// Instructions that one conversation may take.
 const FUEL: u64 = 2_000_000;
 const NAME: &str = "chat";
-/// A conversation that takes less is none that takes long, however busy the machine is.
-const USUAL: Duration = Duration::from_secs(1);
 
 /// A chat template with the special tokens that it may name (`bos_token`, …).
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     tokens: BTreeMap<String, String>,
     environment: Environment<'static>,
-    /// Whether it keeps values beyond a loop, which it may nest into each other.
+    /// The names that it is written over.
+    names: HashSet<String>,
+    /// Whether it needs a deep stack.
     nests: bool,
-    /// Milliseconds that conversations which take long have taken, where they have the time of one together; copies share it.
-    taken: Option<Arc<AtomicU64>>,
-}
-
-/// Signs in a row, such as a rule of dashes; parsers take each for an operator on all that follows, and their time grows with its square.
-const MOST_IN_A_ROW: usize = 1000;
-
-/// A sign that stands too often in a row, white space aside.
-fn repeated(source: &str) -> Option<char> {
-    let (mut before, mut times) = (None, 0);
-    source.chars().filter(|sign| !sign.is_whitespace()).find(|sign| {
-        times = if before.replace(*sign) == Some(*sign) { times + 1 } else { 1 };
-        times > MOST_IN_A_ROW && !sign.is_alphanumeric()
-    })
+    /// The time of one conversation, where those that take long have it together; copies share it.
+    together: Option<Arc<bounded::Together>>,
 }
 
 impl ChatTemplate {
     /// Parses `source`.
     pub fn new(source: &str, tokens: BTreeMap<String, String>) -> Result<Self> {
-        if source.len() > LONGEST {
-            let (length, most) = (source.len(), LONGEST);
-            return Err(unusable(&format!("it has {length} bytes, and the most is {most}")));
-        }
-        if let Some(sign) = repeated(source) {
-            return Err(unusable(&format!("it has `{sign}` more than {MOST_IN_A_ROW} times in a row")));
+        if let Some(why) = bounded::unreadable(source) {
+            return Err(unusable(&why));
         }
         let source = without_generation(source);
-        let nests = source.contains("namespace");
+        let nests = bounded::nests(&source);
         // What nests deep is parsed, and thrown away, with as deep a stack.
-        let environment = bounded::on_a_deep_stack(move || {
+        let (environment, names) = bounded::on_a_deep_stack(move || {
             let whitespace =
                 WhitespaceConfig { keep_trailing_newline: false, lstrip_blocks: true, trim_blocks: true };
-            let source = bounded::source(&source, NAME, whitespace, false)?;
+            let source = bounded::source(&source, NAME, whitespace)?;
             let mut environment = environment();
             // So many instructions cannot write the template's own text more often than fits.
             let raw = (MOST * 32 / source.len().max(1)) as u64;
             environment.set_fuel(Some(FUEL.min(raw.max(50_000))));
-            environment.add_template_owned(NAME, source).map(|()| environment)
+            environment.add_template_owned(NAME, source)?;
+            let names = environment.get_template(NAME)?.undeclared_variables(false);
+            Ok::<_, minijinja::Error>((environment, names))
         })
         .map_err(|panic| unusable(&panic))?
         .map_err(|e| refused("it does not parse", &e))?;
-        Ok(Self { tokens, environment, nests, taken: None })
+        Ok(Self { tokens, environment, names, nests, together: None })
     }
 
     /// Whether conversations that take long have the time of one together from here on, or each its own.
     pub(super) fn share_time(&mut self, shared: bool) {
-        self.taken = shared.then(Arc::default);
+        self.together = shared.then(Arc::default);
     }
 
     /// How much time there is for a conversation.
     fn left(&self) -> Duration {
-        let taken = self.taken.as_ref().map_or(0, |taken| taken.load(Ordering::Relaxed));
-        bounded::LONGEST.saturating_sub(Duration::from_millis(taken))
+        self.together.as_ref().map_or(bounded::LONGEST, |together| together.left())
     }
 
     /// Whether it asks for something by this name.
     pub fn asks(&self, name: &str) -> bool {
-        let template = self.environment.get_template(NAME);
-        template.is_ok_and(|template| template.undeclared_variables(false).contains(name))
+        self.names.contains(name)
     }
 
     /// The conversation as text; with `generate`, it ends where the assistant's next turn begins.
@@ -111,9 +93,8 @@ impl ChatTemplate {
             return Err(refused(REFUSED, &bounded::too_long()));
         }
         let text = self.written(messages, variables, generate, began + left);
-        let took = began.elapsed();
-        if let Some(taken) = self.taken.as_ref().filter(|_| took > USUAL || took >= left) {
-            taken.fetch_add(took.as_millis() as u64, Ordering::Relaxed);
+        if let Some(together) = &self.together {
+            together.count(began.elapsed(), left);
         }
         text
     }
@@ -353,28 +334,52 @@ mod tests {
     #[test]
     fn time_that_is_shared_ends_once() {
         let source =
-            "{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}x";
+            "{% set x = range(100000) %}{% for i in x %}{% if x == x | list %}{% endif %}{% endfor %}";
         let [mut endless, mut short] =
             [source, "x"].map(|source| ChatTemplate::new(source, BTreeMap::new()).expect("it parses"));
         let sharing = |template: &mut ChatTemplate, taken: u64| {
-            template.share_time(true);
-            template.taken.as_ref().expect("it is shared").store(taken, Ordering::Relaxed);
+            template.together = Some(Arc::new(bounded::Together::taken(taken)));
         };
         let refused = |template: &ChatTemplate| {
             let error = template.render(&[], true).expect_err("there is no time").to_string();
-            assert!(error.contains(REFUSED) && error.contains("takes more than 10 seconds"), "{error}");
+            assert!(error.contains(REFUSED) && error.contains("takes more than 5 seconds"), "{error}");
         };
-        sharing(&mut endless, 9_990);
+        sharing(&mut endless, 4_990);
         refused(&endless);
         assert!(endless.left().is_zero(), "what was left of it is counted");
-        sharing(&mut short, 9_999);
+        sharing(&mut short, 4_999);
         let copy = short.clone();
         assert_eq!(copy.render(&[], true).expect("it is short"), "x");
         assert!(!short.left().is_zero(), "what is short is not counted");
-        sharing(&mut short, 10_000);
+        sharing(&mut short, 5_000);
         refused(&short.clone());
         short.share_time(false);
         assert_eq!(short.render(&[], true).expect("its time is its own"), "x");
+    }
+
+    /// A model's template ends whatever it does: with a tenth of a second left, each is over soon.
+    #[test]
+    fn no_instruction_goes_on_without_end() {
+        for source in [
+            "{% set x = [1] * 9999999999 %}{{ x }}",
+            "{% set x = [1] * 99999999 %}{{ x | length }}",
+            "{% set x = ([1] * 9999) * 999999 %}{% if x == x %}{% endif %}",
+            "{% set x = range(100000) | list %}{% for i in range(100000) %}{% if x == x | reverse | list %}{% endif %}{% endfor %}",
+            "{% set x = 'ab' * 9000000 %}{% for i in range(100000) %}{% if x[-1] %}{% endif %}{% endfor %}",
+            "{% set x = 'ab' * 9000000 %}{% for i in range(100000) %}{% if x | upper %}{% endif %}{% endfor %}",
+            "{{ range(100000) | select('in', range(100000)) | list | length }}",
+        ] {
+            let mut template = ChatTemplate::new(source, BTreeMap::new()).expect("it parses");
+            template.together = Some(Arc::new(bounded::Together::taken(4_900)));
+            let began = Instant::now();
+            let said = template.render(&[], true).expect_err(source).to_string();
+            assert!(
+                said.contains("more than 32 MB") || said.contains("more than 5 seconds"),
+                "{source}: {said}"
+            );
+            assert!(began.elapsed().as_secs() < 5, "{source}: {:?}", began.elapsed());
+        }
+        assert_eq!(render("{{ 'naïve'.count('') }}{{ [1, 2][0] }}{{ messages[-1].role }}"), "61user");
     }
 
     #[test]

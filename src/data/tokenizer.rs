@@ -6,7 +6,8 @@ mod render;
 
 pub use render::Reply;
 
-use super::chat::{self, ChatTemplate};
+use super::chat::ChatTemplate;
+use super::jinja::bounded;
 use crate::error::{Error, Result, quietly};
 use crate::limited;
 use growth::Growth;
@@ -59,7 +60,7 @@ pub const FILES: [&str; 11] = [
 /// Bytes that the file of this name has at most.
 fn most(name: &str) -> u64 {
     match name {
-        "chat_template.jinja" => chat::LONGEST as u64,
+        "chat_template.jinja" => bounded::LONGEST_SOURCE as u64,
         "chat_template.json" | GENERATION => limited::DESCRIPTION,
         "tokenizer_config.json" | "special_tokens_map.json" | "added_tokens.json" => limited::SPECIAL_TOKENS,
         _ => limited::VOCABULARY,

@@ -47,6 +47,8 @@ pub struct Reply {
     pub marks: f64,
 }
 
+/// Bytes of a formula, which readers go as deep into as it is long.
+const LONGEST: usize = 2000;
 /// Replies that are altered at most to come to another mark.
 const MOST_ALTERED: usize = 3;
 
@@ -97,8 +99,11 @@ impl Rubric {
         }
         known.insert("total", total);
         let wrong = |error: minijinja::Error| format!("the formula `{}`: {error:#}", self.formula);
+        if self.formula.len() > LONGEST {
+            return Err(format!("the formula has {} bytes, and the most is {LONGEST}", self.formula.len()));
+        }
         // Texts and lists could be made long without end, and a mark needs neither.
-        if let Some(mark) = self.formula.chars().find(|c| "\"'[]{}~".contains(*c)) {
+        if let Some(mark) = self.formula.chars().find(|c| "\"'[]{}~,".contains(*c)) {
             return Err(format!("the formula `{}` has a `{mark}`: it is over numbers alone", self.formula));
         }
         let value =
@@ -273,10 +278,12 @@ mod tests {
         assert!(fault("questions = [{name = 'a'}, {name = 'a'}]").contains("two questions"));
         assert!(fault("questions = [{name = 'a'}]\nformula = 'b + 1'").contains("the formula `b + 1`"));
         // Nothing that grows: neither texts nor lists, nor Jinja's own makers of them.
-        for formula in ["'x' * 1000000000", "[1] * 1000000000", "total ~ total"] {
+        for formula in ["'x' * 1000000000", "[1] * 1000000000", "(1,) * 9 == (1, 1)", "total ~ total"] {
             let formula = format!("questions = [{{name = 'a'}}]\nformula = \"{formula}\"");
             assert!(fault(&formula).contains("over numbers alone"), "{formula}");
         }
+        let long = format!("questions = [{{name = 'a'}}]\nformula = '{}total'", "not ".repeat(500));
+        assert!(fault(&long).contains("has 2005 bytes, and the most is 2000"));
         assert!(fault("questions = [{name = 'a'}]\nformula = 'range(9) | sum'").contains("the formula"));
         assert!(rubric("questions = [{name = 'a'}]\nformula = 'total / 3 | round'").check().is_ok());
         assert!(

@@ -181,6 +181,15 @@ fn a_template_ends() {
         said.contains("rows.jsonl:1: data.template.user: ") && said.contains("a text of more than 4 MB"),
         "{said}"
     );
+    // An expression that is longer than a stack is deep, and a list that is longer than any machine's memory.
+    let long = format!("{{{{ question{} }}}}", "|upper".repeat(20_000));
+    for (template, words) in [
+        (long.as_str(), "it has 120014 bytes, and the most is 65536"),
+        ("{% set x = [1]*9999999999 %}{{ x }}", "a text of more than 4 MB"),
+    ] {
+        let said = refused("{\"question\":\"a\"}", &format!("template.user = {template:?}"));
+        assert!(said.contains("data.template.user: ") && said.contains(words), "{said}");
+    }
     let few = load(
         "{\"question\":\"a\"}",
         "template.user = \"{% for i in range(100) %}{{ question }}{% endfor %}\"",

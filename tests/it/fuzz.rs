@@ -18,7 +18,7 @@ mod weights;
 use runner::{Tried, try_all};
 
 /// The tests that try a kind of input each, and how many inputs the gate has of each.
-const KINDS: [(&str, u64); 17] = [
+const KINDS: [(&str, u64); 18] = [
     ("fuzz::data::jsonl", 300),
     ("fuzz::data::traces", 300),
     ("fuzz::parquet::parquet", 800),
@@ -29,6 +29,7 @@ const KINDS: [(&str, u64); 17] = [
     ("fuzz::runs::lines", 300),
     ("fuzz::runs::tensors", 300),
     ("fuzz::texts::chat_templates", 150),
+    ("fuzz::texts::recipe_templates", 150),
     ("fuzz::texts::replies", 300),
     ("fuzz::texts::completions", 100),
     ("fuzz::weights::config", 300),

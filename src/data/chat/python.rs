@@ -1,6 +1,7 @@
 //! Values as Python writes them: `json.dumps`, `str` and `repr`.
 
 use crate::data::Message;
+use crate::data::jinja::bounded;
 use minijinja::ErrorKind;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use serde::Serialize;
@@ -78,6 +79,7 @@ pub fn tojson(value: Value, options: Kwargs) -> std::result::Result<Value, minij
     let sorted: Option<bool> = options.get("sort_keys")?;
     let ascii: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
+    bounded::indents(&value, indent.unwrap_or(0))?;
     let mut json = serde_json::to_value(&value).map_err(wrong)?;
     if sorted == Some(true) {
         json.sort_all_objects();

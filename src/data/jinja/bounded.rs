@@ -1,32 +1,45 @@
 //! What a Jinja template may take, a model's or a recipe's: what makes a text or a list longer is looked at each time, so that none grows without
-//! bounds, and so is the time.
+//! bounds, and so is the time before all of one is read. So what a single instruction does is bounded by what its values may come to.
 
 mod places;
+mod size;
 
 use crate::error::quietly;
 use minijinja::machinery::WhitespaceConfig;
 use minijinja::value::{Kwargs, Rest, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
+use size::{holds_others, plain};
 use std::cell::Cell;
-use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// Bytes of a template; those that models bring have up to 35 000.
+pub const LONGEST_SOURCE: usize = 1 << 16;
+/// Signs in a row, such as a rule of dashes; parsers take each for an operator on all that follows, and their time grows with its square.
+const MOST_IN_A_ROW: usize = 1000;
+/// Bytes of a template whose expressions may nest so deep that they need more of a stack than a thread has.
+const SHORT: usize = 4096;
 
 /// Columns that a text is padded to.
 pub const WIDEST: usize = 10_000;
-/// Bytes that a list or dictionary may print as, and those that all together may be counted to.
-const PRINTED: usize = 1 << 21;
-const COUNTED: usize = 1 << 24;
+/// Bytes that an item of a list takes.
+const ITEM: usize = 32;
+/// Steps that taking signs off a text may cost: its length times how many signs are taken.
+const STRIPPED: usize = 1 << 30;
+/// Keys that a list is sorted by.
+const KEYS: usize = 16;
 /// How often the longest text may be made.
 const TIMES: usize = 16;
 /// How long one rendering may take; what is usual takes a thousandth of a second.
-pub const LONGEST: Duration = Duration::from_secs(10);
+pub const LONGEST: Duration = Duration::from_secs(5);
+/// What takes less is nothing that takes long, however busy the machine is.
+const USUAL: Duration = Duration::from_secs(1);
 /// A stack for templates that nest deep, of which only what is used is taken.
 const STACK: usize = 1 << 29;
 
 thread_local! {
     static MOST: Cell<usize> = const { Cell::new(0) };
     static WRITTEN: Cell<usize> = const { Cell::new(0) };
-    static COUNT: Cell<usize> = const { Cell::new(0) };
     static MADE: Cell<usize> = const { Cell::new(0) };
     static UNTIL: Cell<Option<Instant>> = const { Cell::new(None) };
 }
@@ -35,7 +48,6 @@ thread_local! {
 pub fn begin(most: usize, time: Duration) {
     MOST.set(most);
     WRITTEN.set(0);
-    COUNT.set(0);
     MADE.set(0);
     UNTIL.set(Some(Instant::now() + time));
 }
@@ -46,20 +58,133 @@ pub fn written(value: &Value) -> Result<(), Error> {
     if WRITTEN.get() <= MOST.get() { in_time() } else { Err(too_much()) }
 }
 
-/// The template with a look at what each `~`, `+`, `*`, list and dictionary gives; `closely` at the time too, wherever all of a text is read.
-pub fn source(
-    source: &str,
-    name: &str,
-    whitespace: WhitespaceConfig,
-    closely: bool,
-) -> Result<String, Error> {
-    places::looked_at(source, name, whitespace, closely)
+/// The time of one rendering for all those of a template that take long, so that one without end is waited for once.
+#[derive(Debug, Default)]
+pub struct Together(AtomicU64);
+
+impl Together {
+    /// So many milliseconds of it are gone.
+    #[cfg(test)]
+    pub fn taken(milliseconds: u64) -> Self {
+        Self(milliseconds.into())
+    }
+
+    /// How much of it there still is.
+    pub fn left(&self) -> Duration {
+        LONGEST.saturating_sub(Duration::from_millis(self.0.load(Ordering::Relaxed)))
+    }
+
+    /// Counts a rendering that `took` so long where so much was `left`. One that takes long is counted; a usual one gives a millisecond back, so that a
+    /// machine that stands still now and then ends no long run.
+    pub fn count(&self, took: Duration, left: Duration) {
+        if took > USUAL || took >= left {
+            self.0.fetch_add(took.as_millis() as u64, Ordering::Relaxed);
+        } else if self.0.load(Ordering::Relaxed) > 0 {
+            let less = |taken: u64| Some(taken.saturating_sub(1));
+            let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        }
+    }
 }
 
-/// The looks that [`source`] writes into a template.
+/// Why a text is too long to be read as a template, or too hard.
+pub fn unreadable(source: &str) -> Option<String> {
+    let (length, most) = (source.len(), LONGEST_SOURCE);
+    if length > most {
+        return Some(format!("it has {length} bytes, and the most is {most}"));
+    }
+    let sign = repeated(source)?;
+    Some(format!("it has `{sign}` more than {MOST_IN_A_ROW} times in a row"))
+}
+
+/// A sign that stands too often in a row, white space aside.
+fn repeated(source: &str) -> Option<char> {
+    let (mut before, mut times) = (None, 0);
+    source.chars().filter(|sign| !sign.is_whitespace()).find(|sign| {
+        times = if before.replace(*sign) == Some(*sign) { times + 1 } else { 1 };
+        times > MOST_IN_A_ROW && !sign.is_alphanumeric()
+    })
+}
+
+/// Whether rendering it may need a deep stack: it keeps values beyond a loop, which it may nest into each other, or has room for long expressions.
+pub fn nests(source: &str) -> bool {
+    source.len() > SHORT || source.contains("namespace")
+}
+
+/// The template with looks at all that it makes, and at the time wherever all of a text or list is read.
+///
+/// # Errors
+/// What is no template in it.
+pub fn source(source: &str, name: &str, whitespace: WhitespaceConfig) -> Result<String, Error> {
+    places::looked_at(source, name, whitespace)
+}
+
+/// The looks that [`source`] writes into a template, and those of what Jinja has that could go on for long within one call.
 pub fn looks(environment: &mut Environment<'static>) {
-    environment.add_filter(places::LENGTH, |value: Value| fits(length(&value)).map(|()| value));
+    environment.add_filter(places::LENGTH, made);
     environment.add_filter(places::TIME, |value: Value| in_time().map(|()| value));
+    environment.add_filter(places::HELD, held);
+    environment.remove_global("debug");
+    environment.add_test("in", contained);
+    checked(environment, "trim", Value::from_function(minijinja::filters::trim), |given| match given {
+        [text, signs, ..] => strips(text, signs),
+        _ => Ok(()),
+    });
+    checked(environment, "pprint", Value::from_function(minijinja::filters::pprint), |given| {
+        given.first().map_or(Ok(()), |value| indents(value, 4))
+    });
+    checked(environment, "sort", Value::from_function(minijinja::filters::sort), |given| {
+        let named = given.iter().filter(|value| value.is_kwargs());
+        let mut by = named.filter_map(|named| named.get_attr("attribute").ok());
+        let many = |keys: Value| keys.as_str().is_some_and(|keys| keys.matches(',').count() > KEYS);
+        if by.any(many) { Err(too_long()) } else { Ok(()) }
+    });
+}
+
+/// Has one of Jinja's own filters look at what it is given first.
+pub fn checked(
+    environment: &mut Environment<'static>,
+    name: &'static str,
+    own: Value,
+    look: fn(&[Value]) -> Result<(), Error>,
+) {
+    environment.add_filter(name, move |state: &State, given: Rest<Value>| {
+        in_time()?;
+        look(&given)?;
+        own.call(state, &given)
+    });
+}
+
+/// What was made, as long as it fits. What would be made again whenever it is read is made once: a slice of a slice of a slice would ask for each.
+fn made(value: Value) -> Result<Value, Error> {
+    in_time()?;
+    if !holds_others(&value) {
+        return fits(length(&value)).map(|()| value);
+    }
+    size::of(&value, MOST.get()).ok_or_else(too_much)?;
+    if value.kind() != ValueKind::Iterable {
+        return fits(value.len().unwrap_or(0).saturating_mul(ITEM)).map(|()| value);
+    }
+    // What is empty may say so without end.
+    let items: Vec<Value> = if value.len() == Some(0) { Vec::new() } else { value.try_iter()?.collect() };
+    fits(items.len().saturating_mul(ITEM))?;
+    Ok(Value::make_object_iterable(items, |items| Box::new(items.iter().cloned())))
+}
+
+/// What a namespace is to hold: no namespace, which could come to hold itself.
+fn held(value: Value) -> Result<Value, Error> {
+    match size::of(&value, MOST.get()) {
+        Some(size) if size.namespaces => Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "it keeps a namespace in a namespace; keep what that one holds",
+        )),
+        Some(_) => Ok(value),
+        None => Err(too_much()),
+    }
+}
+
+fn contained(state: &State, value: &Value, others: &Value) -> Result<bool, Error> {
+    in_time()?;
+    minijinja::tests::is_in(state, value, others)
 }
 
 /// Bytes of an error, at most.
@@ -129,6 +254,14 @@ pub fn filters(environment: &mut Environment<'static>) {
 /// Python's methods of texts, lists and dictionaries.
 pub fn method(state: &State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
     in_time()?;
+    match (name, value.as_str(), args) {
+        // As in Python; looked for as it stands, it would be found without end.
+        ("count", Some(text), [what, ..]) if what.as_str() == Some("") => {
+            return Ok(Value::from(text.chars().count() + 1));
+        }
+        ("strip" | "lstrip" | "rstrip", _, [signs, ..]) => strips(value, signs)?,
+        _ => {}
+    }
     match name {
         "replace" => replaces(value, args)?,
         "join" => joins(args.first().unwrap_or(value), value.as_str().unwrap_or_default())?,
@@ -167,31 +300,24 @@ pub fn fits(length: usize) -> Result<(), Error> {
     if length <= most && MADE.get() <= TIMES.saturating_mul(most) { Ok(()) } else { Err(too_much()) }
 }
 
-/// Bytes that a value prints as, counted no further than fits.
+/// Bytes that a value prints as; more than fit where it has too much in it.
 pub fn length(value: &Value) -> usize {
-    struct Count(usize);
-    impl Write for Count {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0 += text.len();
-            if self.0 <= PRINTED { Ok(()) } else { Err(std::fmt::Error) }
-        }
+    if !holds_others(value) {
+        return plain(value);
     }
-    match (value.as_str(), value.kind()) {
-        (Some(text), _) => text.len(),
-        (None, ValueKind::Seq | ValueKind::Map | ValueKind::Iterable) => {
-            let mut count = Count(0);
-            // The error is the count's own.
-            let _ = write!(count, "{value}");
-            COUNT.set(COUNT.get() + count.0);
-            if count.0 > PRINTED || COUNT.get() > COUNTED { MOST.get() + 1 } else { count.0 }
-        }
-        (None, ValueKind::Number) => {
-            let mut count = Count(0);
-            let _ = write!(count, "{value}");
-            count.0
-        }
-        _ => 8,
-    }
+    size::of(value, MOST.get()).map_or(MOST.get() + 1, |size| size.bytes)
+}
+
+/// Whether what a value prints as fits with `width` columns more for each level of what it holds.
+pub fn indents(value: &Value, width: usize) -> Result<(), Error> {
+    let size = size::of(value, MOST.get()).ok_or_else(too_much)?;
+    let columns = size.values.saturating_mul(size.depth).saturating_mul(width);
+    fits(columns.saturating_add(size.bytes))
+}
+
+/// Whether looking for each of a text's signs among those to be taken off it is done soon.
+fn strips(text: &Value, signs: &Value) -> Result<(), Error> {
+    if plain(text).saturating_mul(plain(signs)) > STRIPPED { Err(too_long()) } else { Ok(()) }
 }
 
 /// Whether what comes of putting `args[1]` for `args[0]` in a text fits.

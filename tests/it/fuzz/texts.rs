@@ -5,6 +5,7 @@ use super::runner::{fuzz, refused};
 use crate::groups;
 use crate::server;
 use rationale::data::chat::ChatTemplate;
+use rationale::data::template::Jinja;
 use rationale::data::{Example, Message};
 use rationale::endpoint::{ChatRequest, Endpoint};
 use rationale::rationale::{AnswerForm, Format, number};
@@ -28,11 +29,49 @@ fn templates() -> Vec<Vec<u8>> {
         "{% set x = 'aa' %}{% set x = x ~ x %}{% set x = x ~ x %}{% set x = x ~ x %}{{ x | join(x) | batch(3) | list | length }}",
         "{{ not - not messages[0].role.split('e')[0] | default('x') }}{{ strftime_now('%d %b %Y') }}{{ raise_exception('no') }}",
     ];
+    let own = own.into_iter().chain(ENDLESS);
     files
         .iter()
         .map(|path| std::fs::read(path).unwrap())
         .chain(own.map(|text| text.as_bytes().to_vec()))
         .collect()
+}
+
+/// What one instruction could do without end, in a model's template and in a recipe's.
+const ENDLESS: [&str; 10] = [
+    "{% set x = [1] * 9999999999 %}{{ x }}{% set x = ([1] * 9999) * 999999 %}{% if x == x %}{% endif %}",
+    "{% set x = range(900) | list %}{% for i in range(900) %}{% if x == x | reverse | list %}{% endif %}{% endfor %}{{ x * 100 == x }}",
+    "{% set x = range(900) | sort(reverse=true) | unique | list %}{{ x | select('in', x) | map('string') | join('') | length }}",
+    "{% set x = 'ab' * 900 %}{{ x.count('') }}{{ x.strip(x) }}{{ x | trim(x) }}{% for i in range(900) %}{% if x[-1] %}{% endif %}{% endfor %}",
+    "{% set x = 'ab' * 900 %}{% for i in range(900) %}{% for c in x %}{% break %}{% endfor %}{% if x.find('q') %}{% endif %}{% endfor %}",
+    "{% set n = namespace(x=[1]) %}{% for i in range(900) %}{% set n.x = n.x[:] + n.x[1:] or n.x[::2] %}{% endfor %}{{ n.x | length }}",
+    "{% set n = namespace(x={}) %}{% set n.y = n if n.z else [n] %}{{ n }}{% for i in range(9) %}{% set n.x = {'a': n.x, 'b': n.x} %}{% endfor %}",
+    "{% for i in range(900) %}{% if loop.changed(range(900) | list) or i is in([[1] * 9] * 9) %}{% endif %}{% endfor %}",
+    "{% block b %}{{ [range(100000)] * 1000 | map(attribute='x', default=range(9)) | list | pprint }}{% endblock %}{{ a | tojson(indent=64) }}",
+    "{{ a|upper|lower|upper|lower|title|trim|upper|lower }}{{ not not not not a[:][1:][:-1][::-1] }}{{ dict(a=[a] * 9) | dictsort | groupby(0) }}",
+];
+
+/// Templates of recipes are read and filled in as those of models are.
+#[test]
+#[ignore = "long: the gate tries a few inputs of it, `make fuzz` many"]
+fn recipe_templates() {
+    let own = [
+        "{{ a ~ '|' ~ n + 1 }}{% if 1 < n <= 3 %}{{ list | join(', ') }}{% endif %}{{ a[1:3] }}{{ missing | default('d') }}",
+        "{% filter upper | replace('A', 'b') %}{{ a }}{% endfilter %}{% set b %}{{ a }}{% endset %}{{ b | indent(2, true) | format(n) }}",
+        "{% macro t(x) %}{{ x ~ x }}{% endmacro %}{{ t(a) }}{{ list | batch(2) | list }}{{ list | slice(2, n) | list | tojson(indent=2) }}",
+    ];
+    let corpus = own.into_iter().chain(ENDLESS).map(|text| text.as_bytes().to_vec()).collect();
+    let known = json!({"a": "naïve text", "n": 3, "list": ["x", "y"], "inner": {"at": "z"}});
+    fuzz("fuzz::texts::recipe_templates", Grammar::Text, corpus, move |bytes, _| {
+        let template = Jinja::from(String::from_utf8_lossy(bytes).into_owned());
+        let lengths =
+            [template.names().map(|names| names.len()), template.places().map(|places| places.len())];
+        match template.render(known.as_object().unwrap()) {
+            Ok(_) if lengths.iter().any(Result::is_err) => Err("rendered, and it has no names".into()),
+            Ok(text) if text.len() > 8 << 20 => Err(format!("{} bytes", text.len())),
+            _ => Ok(()),
+        }
+    });
 }
 
 #[test]

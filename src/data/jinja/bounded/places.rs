@@ -1,42 +1,74 @@
-//! Where a template makes something longer, and where it reads what is long.
+//! Where a template makes something longer, reads what is long, or keeps what it has made.
 
-use minijinja::Error;
 use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Stmt};
 use minijinja::machinery::{Span, WhitespaceConfig, parse};
+use minijinja::{Error, ErrorKind};
 
-/// The filter that looks at what is longer than what it was made of.
+/// The filter that looks at what is made.
 pub const LENGTH: &str = "within_bounds";
 /// The filter that looks at the time.
 pub const TIME: &str = "within_time";
+/// The filter that looks at what a namespace is to hold.
+pub const HELD: &str = "within_reach";
 
-/// Places of a template.
-#[derive(Default)]
-struct Spans {
-    /// What `~`, `+`, `*`, lists and dictionaries give.
-    longer: Vec<Span>,
-    /// Ends of what is given to something that may read all of a text each time: filters, tests, comparisons, slices.
-    read: Vec<(usize, &'static str)>,
+/// Indices that are found at once, in a text too.
+const NEAR: i64 = 9999;
+
+/// Where a piece of text stands: the place, whether others begin there, and the piece, which may be a filter's name.
+type Mark = (usize, bool, &'static str, &'static str);
+
+/// What is written into a template.
+struct Looks<'a> {
+    source: &'a [u8],
+    marks: Vec<Mark>,
+    /// Whether something is read far into a text, where no look can stand.
+    far: bool,
 }
 
-/// The template with a look at what each `~`, `+`, `*`, list and dictionary gives; `closely` at the time too, wherever all of a text is read.
-pub fn looked_at(
-    source: &str,
-    name: &str,
-    whitespace: WhitespaceConfig,
-    closely: bool,
-) -> Result<String, Error> {
-    let mut found = Spans::default();
+impl Looks<'_> {
+    /// A filter behind what ends at `at`.
+    fn after(&mut self, at: usize, filter: &'static str) {
+        self.marks.push((at, false, "|", filter));
+    }
+
+    /// A look at the time behind an expression, whichever of its parts are come to.
+    fn in_time(&mut self, one: &Expr) {
+        if !matches!(one, Expr::Const(_)) {
+            self.after(reached(one), TIME);
+        }
+    }
+
+    /// A look at what `~`, `+` or `*` gives, which nothing follows that would be taken as a part of it.
+    fn around(&mut self, span: Span) {
+        self.marks.push((span.start_offset as usize, true, "(", ""));
+        self.marks.push((span.end_offset as usize, false, ")|", LENGTH));
+    }
+
+    /// A look at a list or a dictionary, behind which an index or a call may stand.
+    fn enclosing(&mut self, span: Span) {
+        self.marks.push((span.start_offset as usize, true, "((", ""));
+        self.marks.push((span.end_offset as usize, false, ")|", LENGTH));
+        self.marks.push((span.end_offset as usize, false, ")", ""));
+    }
+}
+
+/// The template with looks: at what each `~`, `+`, `*`, list, dictionary and filter gives and at what is kept of slices and calls, and at the time
+/// wherever all of a text or list is read.
+pub fn looked_at(source: &str, name: &str, whitespace: WhitespaceConfig) -> Result<String, Error> {
+    let mut found = Looks { source: source.as_bytes(), marks: Vec::new(), far: false };
     statement(&parse(source, name, Default::default(), whitespace)?, &mut found);
-    // Where one ends another may begin; ends come first.
-    let ends = found.longer.iter().map(|span| (span.end_offset as usize, 0, format!(")|{LENGTH}")));
-    let starts = found.longer.iter().map(|span| (span.start_offset as usize, 1, "(".to_string()));
-    let read = found.read.iter().filter(|_| closely).map(|(at, what)| (*at, 0, format!("{what}|{TIME}")));
-    let mut marks: Vec<(usize, usize, String)> = ends.chain(starts).chain(read).collect();
-    marks.sort();
+    if found.far {
+        let what = format!("an index of more than {NEAR} behind a dot; write it in brackets");
+        return Err(Error::new(ErrorKind::SyntaxError, what));
+    }
+    // Where one ends another may begin; ends come first, those of what lies inside before those around it.
+    let mut marks = found.marks;
+    marks.sort_by_key(|(at, begins, ..)| (*at, *begins));
     let (mut out, mut from) = (String::with_capacity(source.len() + 16 * marks.len()), 0);
-    for (at, _, mark) in marks {
+    for (at, _, mark, filter) in marks {
         out.push_str(source.get(from..at).unwrap_or_default());
-        out.push_str(&mark);
+        out.push_str(mark);
+        out.push_str(filter);
         from = at.max(from);
     }
     out.push_str(source.get(from..).unwrap_or_default());
@@ -47,16 +79,73 @@ fn end(one: &Expr) -> usize {
     one.span().end_offset as usize
 }
 
-fn statements(all: &[Stmt], found: &mut Spans) {
+/// The end of the part of an expression that is come to whatever holds, to which a filter that stands there belongs.
+fn reached(one: &Expr) -> usize {
+    match one {
+        Expr::IfExpr(x) => reached(&x.test_expr),
+        Expr::BinOp(x) if matches!(x.op, BinOpKind::ScAnd | BinOpKind::ScOr) => reached(&x.left),
+        one => end(one),
+    }
+}
+
+/// A look at what is kept of an expression: what slices and calls give is made when it is read, again and again, and from what they were made of.
+fn kept(one: &Expr, found: &mut Looks) {
+    match one {
+        Expr::IfExpr(x) => {
+            kept(&x.true_expr, found);
+            x.false_expr.iter().for_each(|x| kept(x, found));
+        }
+        Expr::BinOp(x) if matches!(x.op, BinOpKind::ScAnd | BinOpKind::ScOr) => {
+            kept(&x.left, found);
+            kept(&x.right, found);
+        }
+        Expr::Slice(_) | Expr::Call(_) => found.after(end(one), LENGTH),
+        _ => {}
+    }
+}
+
+/// Whether a namespace gets a value, alone or with others.
+fn is_attribute(target: &Expr) -> bool {
+    match target {
+        Expr::GetAttr(_) => true,
+        Expr::List(x) => x.items.iter().any(is_attribute),
+        _ => false,
+    }
+}
+
+/// A look at what a namespace is to hold.
+fn held(one: &Expr, found: &mut Looks) {
+    match one {
+        Expr::IfExpr(x) => {
+            held(&x.true_expr, found);
+            x.false_expr.iter().for_each(|x| held(x, found));
+        }
+        Expr::BinOp(x) => match x.op {
+            BinOpKind::ScAnd | BinOpKind::ScOr => {
+                held(&x.left, found);
+                held(&x.right, found);
+            }
+            BinOpKind::Add | BinOpKind::Mul => found.after(end(one), HELD),
+            _ => {}
+        },
+        Expr::List(x) => x.items.iter().for_each(|x| held(x, found)),
+        Expr::Map(x) => x.values.iter().for_each(|x| held(x, found)),
+        Expr::Const(_) | Expr::UnaryOp(_) | Expr::Compare(_) | Expr::Test(_) => {}
+        one => found.after(end(one), HELD),
+    }
+}
+
+fn statements(all: &[Stmt], found: &mut Looks) {
     all.iter().for_each(|one| statement(one, found));
 }
 
-fn statement(statement: &Stmt, found: &mut Spans) {
+fn statement(statement: &Stmt, found: &mut Looks) {
     match statement {
         Stmt::Template(x) => statements(&x.children, found),
         Stmt::EmitExpr(x) => expression(&x.expr, found),
         Stmt::ForLoop(x) => {
             expression(&x.iter, found);
+            found.in_time(&x.iter);
             x.filter_expr.iter().for_each(|x| expression(x, found));
             statements(&x.body, found);
             statements(&x.else_body, found);
@@ -67,10 +156,19 @@ fn statement(statement: &Stmt, found: &mut Spans) {
             statements(&x.false_body, found);
         }
         Stmt::WithBlock(x) => {
-            x.assignments.iter().for_each(|(_, value)| expression(value, found));
+            for (_, value) in &x.assignments {
+                expression(value, found);
+                kept(value, found);
+            }
             statements(&x.body, found);
         }
-        Stmt::Set(x) => expression(&x.expr, found),
+        Stmt::Set(x) => {
+            expression(&x.expr, found);
+            kept(&x.expr, found);
+            if is_attribute(&x.target) {
+                held(&x.expr, found);
+            }
+        }
         Stmt::SetBlock(x) => {
             x.filter.iter().for_each(|x| expression(x, found));
             statements(&x.body, found);
@@ -81,7 +179,10 @@ fn statement(statement: &Stmt, found: &mut Spans) {
             statements(&x.body, found);
         }
         Stmt::Macro(x) => {
-            x.defaults.iter().for_each(|x| expression(x, found));
+            for default in &x.defaults {
+                expression(default, found);
+                kept(default, found);
+            }
             statements(&x.body, found);
         }
         Stmt::CallBlock(x) => {
@@ -89,50 +190,55 @@ fn statement(statement: &Stmt, found: &mut Spans) {
             statements(&x.macro_decl.body, found);
         }
         Stmt::Do(x) => call(&x.call, found),
+        Stmt::Block(x) => statements(&x.body, found),
+        Stmt::Extends(x) => expression(&x.name, found),
+        Stmt::Include(x) => expression(&x.name, found),
+        Stmt::Import(x) => expression(&x.expr, found),
+        Stmt::FromImport(x) => expression(&x.expr, found),
         _ => {}
     }
 }
 
-fn call(call: &Call, found: &mut Spans) {
+fn call(call: &Call, found: &mut Looks) {
     expression(&call.expr, found);
-    arguments(&call.args, found);
-}
-
-fn arguments(all: &[CallArg], found: &mut Spans) {
-    for argument in all {
-        match argument {
-            CallArg::Pos(x) | CallArg::Kwarg(_, x) | CallArg::PosSplat(x) | CallArg::KwargSplat(x) => {
-                expression(x, found)
-            }
-        }
+    for argument in arguments(&call.args) {
+        expression(argument, found);
+        found.in_time(argument);
+        kept(argument, found);
     }
 }
 
-fn expression(one: &Expr, found: &mut Spans) {
+fn arguments<'a>(all: &'a [CallArg<'a>]) -> impl Iterator<Item = &'a Expr<'a>> {
+    all.iter().map(|argument| match argument {
+        CallArg::Pos(x) | CallArg::Kwarg(_, x) | CallArg::PosSplat(x) | CallArg::KwargSplat(x) => x,
+    })
+}
+
+fn expression(one: &Expr, found: &mut Looks) {
     match one {
         Expr::Slice(x) => {
             expression(&x.expr, found);
             let parts = [&x.start, &x.stop, &x.step].into_iter().flatten();
-            found.read.push(match parts.clone().next() {
-                Some(part) => (end(part), ""),
+            parts.clone().for_each(|x| expression(x, found));
+            match parts.clone().next() {
+                Some(part) => found.after(reached(part), TIME),
                 // Before the bracket that ends it.
-                None => (x.span().end_offset as usize - 1, "none"),
-            });
-            parts.for_each(|x| expression(x, found));
+                None => found.marks.push((end(one) - 1, false, "none|", TIME)),
+            }
         }
         Expr::UnaryOp(x) => expression(&x.expr, found),
         Expr::BinOp(x) => {
             expression(&x.left, found);
             expression(&x.right, found);
             match x.op {
-                BinOpKind::Add | BinOpKind::Concat | BinOpKind::Mul => found.longer.push(x.span()),
+                BinOpKind::Add | BinOpKind::Concat | BinOpKind::Mul => found.around(x.span()),
                 BinOpKind::Eq
                 | BinOpKind::Ne
                 | BinOpKind::Lt
                 | BinOpKind::Lte
                 | BinOpKind::Gt
                 | BinOpKind::Gte
-                | BinOpKind::In => found.read.push((end(&x.right), "")),
+                | BinOpKind::In => found.after(end(&x.right), TIME),
                 _ => {}
             }
         }
@@ -140,7 +246,7 @@ fn expression(one: &Expr, found: &mut Spans) {
             expression(&x.expr, found);
             x.ops.iter().for_each(|x| {
                 expression(&x.expr, found);
-                found.read.push((end(&x.expr), ""));
+                found.after(end(&x.expr), TIME);
             });
         }
         Expr::IfExpr(x) => {
@@ -150,27 +256,41 @@ fn expression(one: &Expr, found: &mut Spans) {
         }
         Expr::Filter(x) => {
             x.expr.iter().for_each(|x| expression(x, found));
-            arguments(&x.args, found);
-            found.read.push((x.span().end_offset as usize, ""));
+            arguments(&x.args).for_each(|x| expression(x, found));
+            found.after(end(one), LENGTH);
         }
         Expr::Test(x) => {
             expression(&x.expr, found);
-            arguments(&x.args, found);
-            found.read.push((x.span().end_offset as usize, ""));
+            arguments(&x.args).for_each(|x| expression(x, found));
+            found.after(end(one), TIME);
         }
         Expr::GetAttr(x) => expression(&x.expr, found),
         Expr::GetItem(x) => {
             expression(&x.expr, found);
             expression(&x.subscript_expr, found);
+            let brackets = found.source.get(end(one) - 1) == Some(&b']');
+            match &x.subscript_expr {
+                Expr::Const(index)
+                    if !index.value.is_number() || matches!(index.value.as_i64(), Some(0..=NEAR)) => {}
+                Expr::Const(_) if !brackets => found.far = true,
+                index => found.after(reached(index), TIME),
+            }
         }
         Expr::Call(x) => call(x, found),
         Expr::List(x) => {
-            x.items.iter().for_each(|x| expression(x, found));
-            found.longer.push(x.span());
+            for item in &x.items {
+                expression(item, found);
+                kept(item, found);
+            }
+            found.enclosing(x.span());
         }
         Expr::Map(x) => {
-            x.keys.iter().chain(&x.values).for_each(|x| expression(x, found));
-            found.longer.push(x.span());
+            x.keys.iter().for_each(|x| expression(x, found));
+            for value in &x.values {
+                expression(value, found);
+                kept(value, found);
+            }
+            found.enclosing(x.span());
         }
         Expr::Var(_) | Expr::Const(_) => {}
     }
