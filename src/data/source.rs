@@ -2,6 +2,8 @@
 
 mod split;
 
+pub use split::of_split;
+
 use super::hub::{DatasetId, Hub};
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
@@ -10,7 +12,7 @@ use crate::error::{Error, Result};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
-use split::split_of;
+use split::{of_one_split, split_of};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -104,6 +106,9 @@ fn files_of(source: &str, split: Split, hub: &Hub) -> Result<Vec<PathBuf>> {
     if path.is_dir() {
         return folder(path, split);
     }
+    if let Some(files) = of_split(source) {
+        return Ok(files);
+    }
     if !path.exists() {
         return Err(Error::Data(format!(
             "{source}: no such file or folder; paths are relative to {}, and a dataset of the Hugging Face Hub is \
@@ -148,17 +153,7 @@ fn folder(path: &Path, split: Split) -> Result<Vec<PathBuf>> {
 /// The files of a folder that make up a split; where none of them is named after a split, all. Beside them what else may be meant to
 /// be read.
 fn chosen(path: &Path, split: Split) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let (mut files, mut others) = (Vec::new(), Vec::new());
-    for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
-        let file = entry.map_err(Error::io(path))?.path();
-        let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        match file.is_file() && ending(&file).is_some() && !is_description(&file) {
-            true => files.push(file),
-            false if hidden => {}
-            false => others.push(file),
-        }
-    }
-    files.sort();
+    let (mut files, mut others) = readable(path)?;
     if files.is_empty() {
         return Err(Error::Data(nothing(path, others)));
     }
@@ -174,11 +169,29 @@ fn chosen(path: &Path, split: Split) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         };
         let (chosen, left): (Vec<_>, Vec<_>) =
             files.into_iter().zip(splits).partition(|(_, name)| name.as_ref() == Some(wanted));
-        others.extend(left.into_iter().map(|(file, _)| file));
-        files = chosen.into_iter().map(|(file, _)| file).collect();
+        let (chosen, further) =
+            of_one_split(path, wanted, chosen.into_iter().map(|(file, _)| file).collect())?;
+        others.extend(left.into_iter().map(|(file, _)| file).chain(further));
+        files = chosen;
     }
     others.retain(|file| !name_of(file).to_ascii_lowercase().starts_with("readme") && !is_description(file));
     others.sort();
+    Ok((files, others))
+}
+
+/// The files of a folder that rows can be read from, sorted, and what else is in it.
+fn readable(path: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut files, mut others) = (Vec::new(), Vec::new());
+    for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
+        let file = entry.map_err(Error::io(path))?.path();
+        let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        match file.is_file() && ending(&file).is_some() && !is_description(&file) {
+            true => files.push(file),
+            false if hidden => {}
+            false => others.push(file),
+        }
+    }
+    files.sort();
     Ok((files, others))
 }
 
@@ -310,8 +323,40 @@ mod tests {
             assert_eq!(read(&parts, Split::Train).unwrap(), parts[..1]);
             assert_eq!(read(&parts, Split::Eval).unwrap(), parts[1..]);
         }
+        // Of several splits of a kind one is meant, and nobody can tell which; `train` is what is called so.
+        let feedback = ["test_sft.json", "train_prefs-00000-of-00001.json", "train_sft-00000-of-00002.json"];
+        let said = read(&feedback, Split::Train).unwrap_err();
+        assert!(said.contains("several splits may be meant by `train` (train_prefs, train_sft)"), "{said}");
+        assert!(said.contains("/train_prefs, or list files"), "{said}");
+        assert_eq!(read(&feedback, Split::Eval).unwrap(), feedback[..1]);
+        let exact = ["train-00000-of-00001.json", "train_prefs-00000-of-00001.json", "train_sft.json"];
+        assert_eq!(read(&exact, Split::Train).unwrap(), exact[..1]);
+        assert_eq!(read(&["train1.json", "train2.json", "train_x.json"], Split::Train).unwrap().len(), 2);
         let said = read(&["gsm8k_test.jsonl"], Split::Train).unwrap_err();
         assert!(said.contains("no file of the split train") && said.contains("gsm8k_test.jsonl"), "{said}");
+    }
+
+    #[test]
+    fn a_split_of_a_folder_is_named_behind_it() {
+        let home = tempfile::tempdir().unwrap();
+        let names = [
+            "train_sft-00000-of-00002.jsonl",
+            "train_sft-00001-of-00002.jsonl",
+            "train_prefs.jsonl",
+            "notes.md",
+        ];
+        names.iter().for_each(|name| std::fs::write(home.path().join(name), "").unwrap());
+        let files = |split: &str| {
+            let source = home.path().join(split).display().to_string();
+            files_of(&source, Split::Train, &Hub::from_env()).map_err(|error| error.to_string())
+        };
+        let named = |split: &str| files(split).unwrap().iter().map(|file| name_of(file)).collect::<Vec<_>>();
+        assert_eq!(named("train_sft"), names[..2]);
+        assert_eq!(named("train_prefs"), names[2..3]);
+        assert_eq!(named("train_prefs.jsonl"), names[2..3]);
+        for other in ["train", "train_sft-00000", "notes"] {
+            assert!(files(other).unwrap_err().contains("no such file or folder"), "{other}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::session::Session;
 use crate::checkpoint::{Fingerprint, StageRecord, differences, goes_with};
 use crate::data::Split;
 use crate::data::hub::DatasetId;
+use crate::data::source::of_split;
 use crate::error::{Error, Result};
 use crate::recipe::{PlannedStage, Stage, texts};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,10 @@ impl Session {
         let shots = data.template.few_shot_from.iter().map(|from| (from, Split::Train));
         for (sources, split) in sources.into_iter().chain(shots) {
             for source in &sources.0 {
+                if let Some(of_split) = of_split(source) {
+                    files.extend(of_split.into_iter().map(|file| (file.display().to_string(), file)));
+                    continue;
+                }
                 if !source.starts_with("hub:") {
                     files.push((source.clone(), PathBuf::from(source)));
                     continue;
@@ -109,7 +114,10 @@ pub(super) fn same_inputs(
     begun: &BTreeMap<String, Fingerprint>,
     now: &BTreeMap<String, Fingerprint>,
 ) -> Result<()> {
-    let found = differences(begun, now);
+    same(stage, &differences(begun, now))
+}
+
+fn same(stage: &str, found: &[String]) -> Result<()> {
     if found.is_empty() {
         return Ok(());
     }
@@ -136,6 +144,11 @@ pub(super) fn same_consulted(
 
 /// The same as far as its files can be looked at before the stage opens: those that the recipe names by their paths.
 pub(super) fn same_files(record: &StageRecord, plan: &[PlannedStage]) -> Result<()> {
+    same(&record.stage, &other_files(record, plan)?)
+}
+
+/// How the files that the recipe names by their paths differ from those that a stage has read, a file a line.
+pub(super) fn other_files(record: &StageRecord, plan: &[PlannedStage]) -> Result<Vec<String>> {
     let own = |planned: &&PlannedStage| (&planned.stage.name, planned.round) == (&record.stage, record.round);
     let named =
         plan.iter().find(own).map_or_else(Vec::new, |planned| texts(&planned.stage.table, &CONSULTED));
@@ -155,5 +168,5 @@ pub(super) fn same_files(record: &StageRecord, plan: &[PlannedStage]) -> Result<
         .collect();
     let files: Vec<(String, PathBuf)> =
         begun.keys().map(|name| (name.clone(), PathBuf::from(name))).collect();
-    same_inputs(&record.stage, &begun, &Fingerprint::of_all(&files)?)
+    Ok(differences(&begun, &Fingerprint::of_all(&files)?))
 }

@@ -218,7 +218,7 @@ impl DatasetId {
 }
 
 /// A stem without what numbers the parts of a split: `train-00000-of-00002`, the same with a hash behind it, `train-00001`.
-fn without_part(stem: &str) -> &str {
+pub(in crate::data) fn without_part(stem: &str) -> &str {
     static PART: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"[-_](?:\d{3,}-of-\d{3,}(?:-[0-9a-f]{8,})?|\d+)$").expect("it is one"));
     PART.find(stem).filter(|part| part.start() > 0).map_or(stem, |part| &stem[..part.start()])

@@ -7,6 +7,7 @@ mod source;
 mod transfer;
 
 pub use identity::DatasetId;
+pub(super) use identity::without_part;
 
 use super::Split;
 use crate::error::{Error, Result};

@@ -1,7 +1,9 @@
 //! Which split a file is named after, and whether training and evaluation read the same files.
 
-use super::{Sources, chosen, name_of};
+use super::{Sources, chosen, name_of, readable, stem};
+use crate::data::hub::without_part;
 use crate::data::{Data, Split};
+use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +16,48 @@ pub(super) fn split_of(stem: &str) -> Option<&'static str> {
     let names = [Split::Train.names(), Split::Eval.names()].concat();
     let named = |name: &&&str| whole.contains(*name) || parts.iter().any(|part| part == **name);
     names.iter().find(named).copied()
+}
+
+/// The split that a file's name says as a whole: its stem but for the number of the part.
+fn whole(file: &Path) -> String {
+    without_part(&stem(file)).to_string()
+}
+
+/// Those of a folder's files of the kind `wanted` that are one split, and the others: where several are of that kind, the one that is called so.
+pub(super) fn of_one_split(
+    folder: &Path,
+    wanted: &str,
+    files: Vec<PathBuf>,
+) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let names: BTreeSet<String> = files.iter().map(|file| whole(file)).collect();
+    if names.len() < 2 {
+        return Ok((files, Vec::new()));
+    }
+    let exact = |file: &PathBuf| {
+        whole(file).trim_end_matches(|c: char| c.is_ascii_digit()).eq_ignore_ascii_case(wanted)
+    };
+    let (chosen, further): (Vec<_>, Vec<_>) = files.into_iter().partition(exact);
+    if !chosen.is_empty() {
+        return Ok((chosen, further));
+    }
+    let (place, names) = (folder.display(), names.into_iter().collect::<Vec<_>>());
+    Err(Error::Data(format!(
+        "{place}: several splits may be meant by `{wanted}` ({}); name one, as in {place}/{}, or list files",
+        names.join(", "),
+        names[0]
+    )))
+}
+
+/// The files of a split that is named behind its folder, as in `rows/train_sft`, where nothing else is called so; sorted.
+pub fn of_split(source: &str) -> Option<Vec<PathBuf>> {
+    let path = Path::new(source);
+    let (folder, name) = (path.parent()?, path.file_name()?.to_str()?);
+    if path.exists() || !folder.is_dir() {
+        return None;
+    }
+    let (mut files, _) = readable(folder).ok()?;
+    files.retain(|file| whole(file) == name);
+    (!files.is_empty()).then_some(files)
 }
 
 /// The words of a name, which end at signs, at digits and where a capital letter begins another, in small letters.
@@ -68,7 +112,7 @@ fn local_files(sources: &Sources, split: Split) -> BTreeSet<PathBuf> {
         let path = Path::new(source);
         match path.is_dir() {
             true => chosen(path, split).map_or(vec![], |(files, _)| files),
-            false => vec![path.to_path_buf()],
+            false => of_split(source).unwrap_or_else(|| vec![path.to_path_buf()]),
         }
     };
     sources.0.iter().flat_map(of).filter_map(|file| file.canonicalize().ok()).collect()
