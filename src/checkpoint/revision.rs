@@ -1,5 +1,7 @@
 //! Which code a run was made with: this program's version, the git revision of the directory it was started in.
 
+use super::sealed::unsealed;
+use crate::{Error, Result, limited};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::Read;
@@ -29,7 +31,7 @@ pub fn git(folder: &Path) -> Option<Git> {
 }
 
 /// When a run began, as `run.json` has it.
-pub(super) const STARTED: &str = "started";
+const STARTED: &str = "started";
 
 /// The processes that have worked on it, each with what it says of itself.
 pub(super) const STARTS: &str = "starts";
@@ -46,6 +48,19 @@ pub(super) fn origin() -> Value {
         // Seconds since 1970, UTC: what a chat template that asks for the date is told, today and after a resume.
         STARTED: now,
     })
+}
+
+/// When a run began; nothing where its `run.json`, which lies in `marker`, does not say.
+pub(super) fn started(marker: &Path) -> Result<Option<u64>> {
+    let text = limited::notes(marker).map_err(Error::io(marker))?;
+    let read = unsealed(&text).map_err(|what| {
+        Error::Checkpoint(format!(
+            "{} {what}, so it does not say when the run began, which is the date that its prompts are told; put it back as it was, or \
+             start another run with policy.model set to one of this run's checkpoints",
+            marker.display()
+        ))
+    })?;
+    Ok(read.get(STARTED).and_then(Value::as_u64))
 }
 
 fn say(folder: &Path, arguments: &[&str]) -> Option<String> {
@@ -84,6 +99,7 @@ fn said_by(mut command: Command, patience: Duration) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::sealed::write_sealed;
 
     #[test]
     fn a_folder_outside_any_repository_has_no_revision() {
@@ -95,6 +111,27 @@ mod tests {
         let origin = origin();
         assert_eq!(origin["version"], env!("CARGO_PKG_VERSION"));
         assert!(origin["git"].is_null() || origin["git"]["revision"].is_string());
+    }
+
+    /// Prompts that tell the date have it of the run's start: where that may be another, nothing goes on.
+    #[test]
+    fn a_start_that_has_changed_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let marker = folder.path().join("run.json");
+        write_sealed(&marker, &origin()).unwrap();
+        let (text, began) = (std::fs::read_to_string(&marker).unwrap(), started(&marker).unwrap());
+        let moment = format!("\"started\": {}", began.expect("a moment"));
+        assert!(text.contains(&moment));
+        for damaged in [
+            text.replace(&moment, "\"started\": 1"),
+            text.replace(&format!("{moment},"), ""),
+            "{}".to_owned(),
+            text[..20].to_owned(),
+        ] {
+            std::fs::write(&marker, &damaged).unwrap();
+            let said = started(&marker).unwrap_err().to_string();
+            assert!(said.contains("run.json") && said.contains("put it back as it was"), "{damaged}: {said}");
+        }
     }
 
     #[test]

@@ -4,11 +4,10 @@ use super::Checkpoint;
 use super::atomic::write_folder;
 use super::ledger::Ledger;
 use super::lock::Lock;
-use super::revision::STARTED;
+use super::revision::started;
 use super::saved::{self, OptimizerPart, Progress, Saved, best};
-use super::sealed::unsealed;
 use super::takeover::{self, MARKER, Mode, entries};
-use crate::{Error, Result, limited};
+use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -54,9 +53,11 @@ impl RunDir {
     }
 
     /// When the run began, in seconds since 1970, UTC; nothing where its `run.json` does not say.
-    pub fn started(&self) -> Option<u64> {
-        let text = limited::notes(&self.path.join(MARKER)).ok()?;
-        unsealed(&text).ok()?.get(STARTED)?.as_u64()
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] of one that is not any more what was written.
+    pub fn started(&self) -> Result<Option<u64>> {
+        started(&self.path.join(MARKER))
     }
 
     /// Whether it is still this process that writes here.

@@ -3,7 +3,7 @@
 use super::atomic::{UNFINISHED, remove};
 use super::ledger::{LEDGER, Ledger};
 use super::lock::{self, LOCK};
-use super::revision::origin;
+use super::revision::{origin, started};
 use super::saved::{self, Saved};
 use super::sealed::write_sealed;
 use super::trials::TRIALS;
@@ -140,6 +140,7 @@ pub(super) fn refuse(path: &Path, mode: Mode) -> Result<()> {
                 "{shown} holds no {MARKER}, so it is no run and --overwrite leaves it alone; choose another --out"
             )
         }
+        Mode::Resume if path.join(MARKER).is_file() => return started(&path.join(MARKER)).map(|_| ()),
         _ => return Ok(()),
     };
     Err(Error::Checkpoint(message))

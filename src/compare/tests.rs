@@ -24,7 +24,7 @@ impl Made<'_> {
     fn write(&self) -> String {
         let run = self.folder.join(self.name);
         std::fs::create_dir_all(run.join("evaluations")).unwrap();
-        std::fs::write(run.join("run.json"), "{}").unwrap();
+        std::fs::write(run.join("run.json"), crate::checkpoint::sealed(serde_json::Map::new())).unwrap();
         let recipe = format!(
             "[run]\nseed = {}\nname = \"{}\"\n[optim]\nlr = {}\n[loop.sft]\n",
             self.seed, self.name, self.lr

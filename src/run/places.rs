@@ -1,6 +1,6 @@
 //! Where a run keeps what its stages left, and what a recipe's `"@stage"` stands for.
 
-use super::inputs::same_files;
+use super::inputs::{other_files, same_files};
 use super::resume::{Changes, body, changes, holding, is_done, is_over};
 use super::session::Session;
 use super::stop;
@@ -12,6 +12,7 @@ use crate::eval::Evaluation;
 use crate::limited;
 use crate::log::terminal::say;
 use crate::recipe::{Args, PlannedStage, Stage};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What the name of a stage's file of pairs has beside that of its traces.
@@ -85,7 +86,9 @@ pub(super) fn look(path: &Path, mode: Mode, resolved: &str, plan: &[PlannedStage
     if mode != Mode::Resume {
         return Ok(vec![]);
     }
-    resumed(&RunDir::join(path), false, resolved, plan).map(|(said, _)| said)
+    let (mut said, found) = resumed(&RunDir::join(path), false, resolved, plan)?;
+    said.extend(read_otherwise(path, plan, found.as_ref())?);
+    Ok(said)
 }
 
 /// What would be said of a run, or of a trial, that is gone on with, and what has changed of its recipe.
@@ -142,6 +145,28 @@ pub(super) fn resumed(
     Ok((said, found))
 }
 
+/// What a run of which nothing is left to do has read otherwise than it is now: nobody notices, since nothing is read any more.
+fn read_otherwise(path: &Path, plan: &[PlannedStage], found: Option<&Changes>) -> Result<Vec<String>> {
+    let ledger = RunDir::join(path).ledger()?;
+    let longer = found.map_or_else(BTreeSet::new, |found| found.longer.clone());
+    if !is_over(path, plan, &ledger, &longer, None) {
+        return Ok(vec![]);
+    }
+    let mut said = Vec::new();
+    for record in &ledger.stages {
+        let found = other_files(record, plan)?;
+        if !found.is_empty() {
+            said.push(format!(
+                "stage `{}` has read other files than there are now, and is done: {}; nothing is made of these, for which another --out \
+                 starts a new run",
+                record.stage,
+                found.join(", ")
+            ));
+        }
+    }
+    Ok(said)
+}
+
 /// Refuses a run that has begun and whose recipe is gone. A trial begins with stages that it shares, before it has a recipe.
 fn needs_recipe(path: &Path, is_trial: bool, ledger: &Ledger) -> Result<()> {
     let (had, next) = recipes(path);
@@ -165,6 +190,7 @@ pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Res
         Mode::Resume => resumed(&dir, !place.trial.is_empty(), resolved, plan)?.1,
         Mode::Fresh | Mode::Overwrite => None,
     };
+    read_otherwise(dir.path(), plan, found.as_ref())?.iter().for_each(|told| tracing::warn!("{told}"));
     go_on(&dir, place, resolved, found)?;
     if !place.quiet {
         say(&place.said);

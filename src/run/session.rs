@@ -71,7 +71,8 @@ impl Session {
             },
         )?;
         // What a chat template is told of the date does not change with the day on which a run goes on.
-        place.moment.or(dir.started()).into_iter().for_each(crate::data::chat::set_moment);
+        let began = agreed(&*ranks, place.moment.map_or_else(|| dir.started(), |moment| Ok(Some(moment))))?;
+        began.into_iter().for_each(crate::data::chat::set_moment);
         let seed = stages.first().map_or(0, |stage| stage.run.seed);
         let quiet = place.quiet || !ranks.is_first();
         let (newest, files, saved_at) = (BTreeMap::new(), None, Instant::now());

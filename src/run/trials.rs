@@ -61,7 +61,7 @@ pub(super) fn run(
     let shared = shared(trials);
     let opened = if first { open(args, (recipe, trials), &shared, folder, registry) } else { Ok(None) };
     let dir = agreed(&*ranks, opened)?;
-    let moment = RunDir::join(folder).started();
+    let moment = agreed(&*ranks, RunDir::join(folder).started())?;
     let known = first.then(|| Known::of_run(folder, registry));
     let report = |state: State| known.as_ref().is_none_or(|known| written(folder, state, known, false));
     dir.iter().for_each(note_start);

@@ -219,6 +219,28 @@ fn a_stage_that_is_past_its_new_end_is_evaluated_and_closed() {
     assert!(said.contains("all stages are complete"), "{said}");
 }
 
+/// Rows that have become others are not learned, and a start that has become another one is not gone on from: both are said.
+#[test]
+fn a_run_that_is_done_tells_what_has_changed_under_it() {
+    let program = Program::new(&on_rows("sft"));
+    let rows = "{\"prompt\": \"q\", \"completion\": \"a\"}\n";
+    program.write("rows.jsonl", rows);
+    program.train(&["-q"]).success();
+    let told = "has read other files than there are now, and is done: rows.jsonl had 35 bytes and has 70;";
+    for (rows, changed) in [(rows.to_owned(), false), (rows.repeat(2), true)] {
+        program.write("rows.jsonl", &rows);
+        for arguments in [&["-q", "--resume"][..], &["--resume", "--dry-run"]] {
+            let said = program.train(arguments).success();
+            assert!(said.contains("all stages are complete") && said.contains(told) == changed, "{said}");
+        }
+    }
+    let marker = program.out().join("run.json");
+    let text = fs::read_to_string(&marker).unwrap();
+    fs::write(&marker, text.replace("\"started\": 1", "\"started\": 2")).unwrap();
+    let said = program.train(&["-q", "--resume"]).code(2);
+    assert!(said.contains("run.json is not any more what was written"), "{said}");
+}
+
 /// What the report says of a stage's learning rate.
 fn lr(program: &Program, stage: &str) -> f64 {
     let report = shown(&fs::read_to_string(program.out().join("report.html")).unwrap()).unwrap();
