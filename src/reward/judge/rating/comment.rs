@@ -19,7 +19,7 @@ const ENGLISH: &str = "about although and answer answered answers assumption bec
 /// Words that other languages have too, or that are names of units: a comment of nothing else denies no score.
 const KNOWN: &str = "all an any are argument as at best but by complete concise conclusion correct detail details end excellent final fine for full has \
     here high in incomplete incorrect is issues it its job just lack lacks long low made max maximum medium minus more nice not of on \
-    or out overall perfect point points possible pts quite rating score scores short shows so solid some sound star stars step than \
+    or out overall perfect point points possible pts quite range rating scale score scores short shows so solid some sound star stars step than \
     these to total was work";
 /// Tags and marks around or behind a score.
 static MARKUP: LazyLock<Regex> = LazyLock::new(|| regex(r"</?[^<>\n]*>|\[/?\p{L}+\]"));
