@@ -3,6 +3,7 @@
 
 use super::explain::take;
 use super::refusal::Refusal;
+use super::waiting::never_under_way;
 use super::{Recipe, Registry, Stage};
 use crate::loops::{ReferenceKind, Selects, Steps};
 use crate::optim::Schedule;
@@ -272,7 +273,8 @@ pub fn without_effect(recipe: &Recipe, stages: &[Stage], registry: &Registry) ->
             keys.push(shown);
         }
     }
-    told.iter().map(|((stages, reasons), keys)| sentence(recipe, stages, reasons, keys)).collect()
+    let told = told.iter().map(|((stages, reasons), keys)| sentence(recipe, stages, reasons, keys));
+    told.chain(never_under_way(recipe, stages)).collect()
 }
 
 fn sentence(recipe: &Recipe, stages: &[usize], reasons: &[String], keys: &[String]) -> String {

@@ -24,6 +24,7 @@ mod stage;
 mod stages;
 mod sweep;
 mod unset;
+mod waiting;
 
 pub use absent::absent;
 pub use aliases::{Alias, called, names_of};

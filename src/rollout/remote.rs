@@ -137,7 +137,10 @@ impl SourceSection for RemoteRollout {
     fn traits(&self) -> Traits<'_> {
         // What is written anew keeps the way of the trace whose place it takes.
         let (forks, votes) = (self.rewrite, self.rewrite);
-        Traits { endpoint: Some(ENDPOINT), forks, votes, ..Traits::written("remote", Some(self.size)) }
+        let each = self.size.max(1).div_ceil(self.endpoint.answers_per_request.unwrap_or(self.size).max(1));
+        let requests = (!self.each_choice).then_some([self.endpoint.concurrency, each]);
+        let written = Traits::written("remote", Some(self.size));
+        Traits { endpoint: Some(ENDPOINT), requests, forks, votes, ..written }
     }
 
     fn check(&self) -> Vec<Misfit> {

@@ -173,6 +173,8 @@ pub struct Traits<'a> {
     pub reads_rows: bool,
     /// The section of the endpoint that writes them; none where the policy does, or the rows.
     pub endpoint: Option<&'static str>,
+    /// Of an endpoint: how many requests may be under way at once, and how many there are of a prompt, where that is known.
+    pub requests: Option<[usize; 2]>,
     /// Where one completion is picked among several: how.
     pub picks: Option<Picks<'a>>,
     /// The template of the prompt that knows the answer, for questions that the first one fails.
@@ -203,6 +205,7 @@ impl Traits<'_> {
             sampled: true,
             reads_rows: false,
             endpoint: None,
+            requests: None,
             picks: None,
             hint: None,
             values_steps: false,
