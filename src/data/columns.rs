@@ -43,7 +43,7 @@ pub struct Columns {
     pub choices: Vec<String>,
     /// `chosen` and `rejected`.
     pub preference: Option<Preference>,
-    /// `label`, where it says yes or no: true, 1, "True".
+    /// `label`, where it says yes or no: true, 1, "True", "yes".
     pub label: Option<bool>,
     /// How much that weighs.
     pub weight: f64,
@@ -261,7 +261,7 @@ fn variables(row: &Row) -> Read<Map<String, Value>> {
     Ok(variables)
 }
 
-/// Yes or no, as datasets write it: true, 1, 1.0, "True".
+/// Yes or no, as datasets write it: true, 1, 1.0, "True", "yes".
 fn label(row: &Row) -> Option<bool> {
     match row.fields.get("label")? {
         Value::Bool(yes) => Some(*yes),
@@ -271,8 +271,8 @@ fn label(row: &Row) -> Option<bool> {
             _ => None,
         },
         Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
-            "true" | "1" => Some(true),
-            "false" | "0" => Some(false),
+            "true" | "1" | "yes" => Some(true),
+            "false" | "0" | "no" => Some(false),
             _ => None,
         },
         _ => None,

@@ -62,7 +62,12 @@ pub struct Renaming {
     /// Those that some row has without a value in it.
     empty: BTreeSet<String>,
     seen: BTreeSet<String>,
+    /// Of a name that leads into columns, what stands where it leads astray.
+    beside: BTreeMap<String, BTreeSet<String>>,
 }
+
+/// Names that are kept of what stands where one leads astray.
+const BESIDE: usize = 100;
 
 impl Renaming {
     /// As `data.columns` says.
@@ -91,6 +96,11 @@ impl Renaming {
         let mut moved = Vec::new();
         for (ours, theirs) in &self.columns {
             let value = fields.shift_remove(theirs).or_else(|| inside(&fields, theirs).cloned());
+            if value.is_none() && theirs.contains('.') && !self.found.contains(ours) {
+                let beside = self.beside.entry(ours.clone()).or_default();
+                let room = BESIDE - beside.len();
+                beside.extend(astray(&fields, theirs).into_iter().take(room));
+            }
             if let Some(value) = value {
                 let of = if value.is_null() { &mut self.empty } else { &mut self.found };
                 of.insert(ours.clone());
@@ -117,16 +127,27 @@ impl Renaming {
                          leave this out"
                     );
                 }
-                let near = nearest(theirs, self.seen.iter().map(String::as_str));
+                let known = self.beside.get(ours).filter(|beside| !beside.is_empty()).unwrap_or(&self.seen);
+                let near = nearest(theirs, known.iter().map(String::as_str));
                 format!(
                     "data.columns.{ours} = {theirs:?}: no row of {place} has such a column{}; known: {}",
                     did_you_mean(near),
-                    list(self.seen.iter().map(String::as_str))
+                    list(known.iter().map(String::as_str))
                 )
             })
             .collect();
         if lines.is_empty() { Ok(()) } else { Err(Error::Data(lines.join("\n  "))) }
     }
+}
+
+/// What an object has, with the path to it, where a path that begins in a column goes on with what is not there.
+fn astray(fields: &Map<String, Value>, path: &str) -> Vec<String> {
+    for (end, _) in path.rmatch_indices('.') {
+        if let Some(Value::Object(object)) = inside(fields, &path[..end]) {
+            return object.keys().map(|key| format!("{}.{key}", &path[..end])).collect();
+        }
+    }
+    Vec::new()
 }
 
 /// The value of a column, or inside of one.
@@ -186,6 +207,23 @@ mod tests {
         let said = names.check("rows.jsonl").unwrap_err().to_string();
         assert!(said.contains("data.columns.rationale = \"explanaton\": no row of rows.jsonl"), "{said}");
         assert!(said.contains("did you mean `explanation`?"), "{said}");
+    }
+
+    #[test]
+    fn a_name_that_leads_astray_is_told_where() {
+        let mut names =
+            renaming(&[("answer", "meta.solution.finl"), ("question", "mta.q"), ("id", "note.x")]);
+        let row = json!({"meta": {"solution": {"final": "4", "steps": []}, "level": 1}, "note": "n"});
+        names.apply(fields(row));
+        let said = names.check("rows.jsonl").unwrap_err().to_string();
+        for part in [
+            "data.columns.answer = \"meta.solution.finl\": no row of rows.jsonl has such a column; did you mean \
+             `meta.solution.final`?; known: meta.solution.final, meta.solution.steps",
+            "data.columns.question = \"mta.q\": no row of rows.jsonl has such a column; known: meta, note",
+            "data.columns.id = \"note.x\": no row of rows.jsonl has such a column; did you mean `note`?; known: meta, note",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
     }
 
     #[test]

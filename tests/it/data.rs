@@ -558,8 +558,15 @@ fn a_turn_that_is_none_is_named_with_its_row() {
 
 #[test]
 fn labels_are_yes_or_no_as_datasets_write_it() {
-    for (label, good) in [("1", true), ("0", false), ("0.0", false), ("\"True\"", true), ("\"false\"", false)]
-    {
+    for (label, good) in [
+        ("1", true),
+        ("0", false),
+        ("0.0", false),
+        ("\"True\"", true),
+        ("\"false\"", false),
+        ("\"yes\"", true),
+        ("\" No\"", false),
+    ] {
         let data = load(&format!(r#"{{"prompt":"p","completion":"c","label":{label}}}"#), "").expect("a row");
         assert_eq!(
             data.examples[0].feedback,

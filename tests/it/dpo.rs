@@ -322,8 +322,11 @@ fn labelled_completions_are_ktos() {
     let program = Program::new(&on_pairs("loss.kind = \"kto\"\n"));
     program.write("rows.jsonl", &mixed);
     let said = program.train(&[]).code(2);
-    assert!(said.contains("`label` must be true or false (or 1 or 0), not \"good\""), "{said}");
-    assert!(said.contains("rows.jsonl:2: `label` must be true or false (or 1 or 0), not 3"), "{said}");
+    assert!(said.contains("`label` must be true or false (or 1 or 0, yes or no), not \"good\""), "{said}");
+    assert!(
+        said.contains("rows.jsonl:2: `label` must be true or false (or 1 or 0, yes or no), not 3"),
+        "{said}"
+    );
 }
 
 /// A label's weight is a factor of its loss, and counts in what the step is divided by: of two rows with one loss the weights show in the

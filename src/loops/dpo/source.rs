@@ -94,7 +94,7 @@ impl Dpo {
             problems.example(
                 row,
                 match row.fields.get("label").filter(|_| self.loss.unpaired() && !self.states(row)) {
-                    Some(label) => format!("`label` must be true or false (or 1 or 0), not {label}"),
+                    Some(label) => format!("`label` must be true or false (or 1 or 0, yes or no), not {label}"),
                     None if self.states(row) => {
                         format!("it has {columns}, and others are traces to build pairs from; learn from them apart")
                     }
