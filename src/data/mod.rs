@@ -200,6 +200,16 @@ impl Data {
     /// [`Error::Data`] with the first ten unusable rows, each as `file:line: what is wrong`, and their number; or
     /// where the set has no source, a source is missing, or there are no rows.
     pub fn load(&self, split: Split, hub: &Hub, seed: u64) -> Result<Dataset> {
+        let (rows, problems) = self.look(split, hub, seed)?;
+        problems.into_result()?;
+        Ok(rows)
+    }
+
+    /// The rows of [`load`](Self::load) that can be used, and what is wrong with others.
+    ///
+    /// # Errors
+    /// As those of [`load`](Self::load) that are of no one row.
+    pub fn look(&self, split: Split, hub: &Hub, seed: u64) -> Result<(Dataset, Problems)> {
         let mut problems = Problems::default();
         let mut renaming = Renaming::new(&self.columns);
         let mut rows = self.rows(split, hub, seed, &mut renaming, &mut problems)?;
@@ -223,11 +233,10 @@ impl Data {
             renaming.check(&name)?;
         }
         let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), seed, &mut problems);
-        problems.into_result()?;
-        if split == Split::Eval {
+        if split == Split::Eval && problems.is_empty() {
             self.say_what_both_read();
         }
-        Ok(Dataset { name, examples })
+        Ok((Dataset { name, examples }, problems))
     }
 
     /// Whether the recipe gives rows for `split`.

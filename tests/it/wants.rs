@@ -35,6 +35,24 @@ fn rows_without_what_a_reward_reads_are_named_before_the_first_step() {
     assert!(program.out().join("metrics.jsonl").is_file());
 }
 
+/// Rows that cannot be read hide nothing of what others lack.
+#[test]
+fn what_rows_lack_is_said_beside_those_that_cannot_be_read() {
+    let program = answers(12);
+    let mut rows = std::fs::read_to_string(program.out().with_file_name("rows.jsonl")).unwrap();
+    rows.push_str("{\"id\": \"empty\", \"prompt\": \"q\", \"answer\": \"\", \"hint\": \"h\"}\n");
+    program.write("rows.jsonl", &rows);
+    let said = program.train(&[]).code(2);
+    for part in [
+        "rows.jsonl:13: `answer` is empty",
+        "[reward.answer] needs a gold answer and 4 of 12 rows have none: r2, r5, r8 and 1 more; add an `answer` column",
+        "[reward.rouge] needs a column `hint` and 4 of 12 rows have none: r2, r5, r8 and 1 more",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert!(!program.out().exists(), "nothing had begun");
+}
+
 /// A reward that the stage does not ask needs nothing: SFT learns rows without answers under a top-level `[reward.answer]`.
 #[test]
 fn a_stage_that_scores_nothing_needs_nothing() {

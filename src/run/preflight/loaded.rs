@@ -2,7 +2,7 @@
 
 use crate::data::hub::Hub;
 use crate::data::{Data, Dataset, Split};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of rows that stages before had.
@@ -15,17 +15,26 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// The rows of a split, as [`Data::load`].
+    /// The rows of a split, as [`Data::look`], and how those are refused that cannot be used.
     ///
     /// # Errors
     /// As it.
-    pub fn load(&mut self, data: &Data, split: Split, hub: &Hub, seed: u64) -> Result<Dataset> {
+    pub fn look(
+        &mut self,
+        data: &Data,
+        split: Split,
+        hub: &Hub,
+        seed: u64,
+    ) -> Result<(Dataset, Option<Error>)> {
         let asked = format!("{seed} {data:?}");
         if let Some((_, rows)) = self.last.get(split.key()).filter(|(read, _)| *read == asked) {
-            return Ok(rows.clone());
+            return Ok((rows.clone(), None));
         }
-        let rows = data.load(split, hub, seed)?;
-        self.last.insert(split.key(), (asked, rows.clone()));
-        Ok(rows)
+        let (rows, problems) = data.look(split, hub, seed)?;
+        let refused = problems.into_result().err();
+        if refused.is_none() {
+            self.last.insert(split.key(), (asked, rows.clone()));
+        }
+        Ok((rows, refused))
     }
 }

@@ -27,11 +27,14 @@ const MADE: usize = 1000;
 impl Looking<'_> {
     pub(super) fn look_at_rows(&mut self, model: Option<&Rc<Known>>, models: &Models) {
         let needs = self.stage.needs();
-        let train = if needs.rows { self.read(Split::Train) } else { None };
+        let (train, usable) = if needs.rows { self.read(Split::Train) } else { (None, None) };
         self.look_at_columns(train.as_ref());
         let train = train.and_then(|rows| self.build(rows));
-        let held_out = if self.stage.eval.is_some() { self.read(Split::Eval) } else { None };
-        self.look_at_wants(train.as_ref(), held_out.as_ref());
+        let (held_out, others) =
+            if self.stage.eval.is_some() { self.read(Split::Eval) } else { (None, None) };
+        // What rewards want of them is said of the rows that can be read beside those that cannot.
+        let usable = usable.filter(|_| needs.rollouts);
+        self.look_at_wants(train.as_ref().or(usable.as_ref()), held_out.as_ref().or(others.as_ref()));
         if let Some(held_out) = &held_out {
             self.look_at_held_out(held_out);
         }
@@ -79,11 +82,12 @@ impl Looking<'_> {
         self.refuse(key, error);
     }
 
-    /// The rows of a split that need not wait for an earlier stage; none where some do, or where they cannot be read.
-    fn read(&mut self, split: Split) -> Option<Dataset> {
+    /// The rows of a split that need not wait for an earlier stage; none where some do, or where they cannot be read. Where some of them alone
+    /// cannot, the others, which can be looked at and not learned from.
+    fn read(&mut self, split: Split) -> (Option<Dataset>, Option<Dataset>) {
         let path = format!("data.{}", split.key());
         if !self.stage.data.has(split) {
-            return None;
+            return (None, None);
         }
         let here = |sources: &Sources| -> Sources {
             let known = |source: &&String| !source.starts_with('@');
@@ -104,20 +108,25 @@ impl Looking<'_> {
         }
         let of = if split == Split::Train { &data.train } else { &data.eval };
         if data.task.is_none() && of.is_empty() {
-            return None;
+            return (None, None);
         }
         if self.are_away(&path, of, split) {
-            return None;
+            return (None, None);
         }
         // Rows that the program makes itself are alike.
         if data.task.is_some() {
             data.train_limit = Some(data.train_limit.map_or(MADE, |limit| limit.min(MADE)));
         }
-        match self.loaded.load(&data, split, self.hub, self.seed) {
-            Ok(rows) => Some(rows).filter(|_| !waits),
+        let place = if data.task.is_some() { "data.task" } else { &path };
+        match self.loaded.look(&data, split, self.hub, self.seed) {
+            Ok((rows, None)) => (Some(rows).filter(|_| !waits), None),
+            Ok((rows, Some(error))) => {
+                self.refuse_rows(place, &error);
+                (None, Some(rows).filter(|rows| !waits && !rows.examples.is_empty()))
+            }
             Err(error) => {
-                self.refuse_rows(if data.task.is_some() { "data.task" } else { &path }, &error);
-                None
+                self.refuse_rows(place, &error);
+                (None, None)
             }
         }
     }
