@@ -2,7 +2,7 @@
 
 use super::display::displayed;
 use super::meant::{is_judgement, is_meant};
-use super::{AnswerForm, Pattern, number, stated, steps};
+use super::{AnswerForm, Pattern, further, number, stated, steps};
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -174,6 +174,7 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
             end if end > start => end,
             _ => steps::sentence_end(text, start),
         };
+        let end = further::end(text, start, end);
         let answer = found(tidy(text, start..end), marker.start()..end)?;
         let said = &text[answer.answer.clone()];
         Some(AnswerSpan { weak: is_judgement(said) || aside(marker.as_str(), said), ..answer })

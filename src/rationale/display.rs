@@ -25,6 +25,11 @@ pub fn displayed(text: &str, marker: usize, start: usize) -> Option<AnswerSpan> 
     let rest = &text[start..];
     let (open, close) = ends(rest)?;
     let (first, below) = rest[open.len()..].split_once('\n')?;
+    if let Some(at) = first.find(&*close)
+        && let Some(end) = all_displayed(text, start + open.len() + at + close.len())
+    {
+        return found(tidy(text, start..end), marker..end);
+    }
     // A fence's line may name a language; dollars that something stands behind may be money.
     let (fence, environment) = (open == "```", open.starts_with("\\begin"));
     let alone = if fence || environment { !first.contains(&*close) } else { first.trim().is_empty() };
@@ -35,6 +40,9 @@ pub fn displayed(text: &str, marker: usize, start: usize) -> Option<AnswerSpan> 
     }
     let end = below.find(&*close).map_or(text.len(), |at| behind + at);
     let closed = (end + close.len()).min(text.len());
+    if let Some(end) = all_displayed(text, closed) {
+        return found(tidy(text, start..end), marker..end);
+    }
     let mut whole = steps::sentence_end(text, closed);
     let next = text[whole..].trim_start();
     if goes_on(next) {
@@ -44,6 +52,25 @@ pub fn displayed(text: &str, marker: usize, start: usize) -> Option<AnswerSpan> 
     let inside = tidy(text, if more.is_empty() { body..end } else { start..whole });
     let answer = if inside.is_empty() { steps::trimmed(text, start..closed) } else { inside };
     found(answer, marker..whole)
+}
+
+/// Where the displayed mathematics ends that follows what ends at `closed`, with that which follows itself; `None` where none does.
+fn all_displayed(text: &str, closed: usize) -> Option<usize> {
+    let mut end = closed;
+    loop {
+        let rest = &text[end..];
+        let start = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+        let joined = ["and ", "and\n", "or ", "or\n"].iter().find_map(|word| start.strip_prefix(word));
+        let next = joined.unwrap_or(start).trim_start();
+        let (open, close) = match ends(next) {
+            Some((open, close)) if matches!(&*open, "$$" | "\\[") || open.starts_with("\\begin") => {
+                (open, close)
+            }
+            _ => return (end > closed).then_some(end),
+        };
+        let body = text.len() - next.len() + open.len();
+        end = text[body..].find(&*close).map_or(text.len(), |at| body + at + close.len());
+    }
 }
 
 /// Whether a line behind displayed mathematics goes on with it and changes what it says: "or 6", "only if y = 2", "is wrong", "million".

@@ -10,6 +10,7 @@ pub mod calc;
 mod cues;
 mod display;
 pub mod equality;
+mod further;
 pub mod given;
 mod meant;
 pub mod number;

@@ -69,6 +69,12 @@ impl Reader<'_> {
         if words_before.iter().enumerate().any(spoilt) {
             return None;
         }
+        // "Monday, 18" is a date, "On Monday, 18" is not.
+        if let ([day], []) = (&words_before[..], &own[..])
+            && of_calendar(day)
+        {
+            return None;
+        }
         let content = |word: &&String| {
             !roles::harmless(word)
                 && !roles::verb(word)
@@ -204,4 +210,22 @@ impl Reader<'_> {
         });
         (fits && infinitive).then_some(())
     }
+}
+/// Whether it is a day of the week or a month.
+fn of_calendar(word: &str) -> bool {
+    const MONTHS: [&str; 12] = [
+        "january",
+        "february",
+        "march",
+        "april",
+        "month",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ];
+    (word.ends_with("day") && !matches!(word, "today" | "day" | "everyday")) || MONTHS.contains(&word)
 }

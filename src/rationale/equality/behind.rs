@@ -152,6 +152,18 @@ impl Reader<'_> {
                 return None;
             }
             let next = self.word(at + 1);
+            // "5 as required".
+            if word == "as"
+                && next.as_ref().is_some_and(|next| {
+                    matches!(
+                        next.as_str(),
+                        "required" | "expected" | "desired" | "needed" | "asked" | "wanted" | "before"
+                    )
+                })
+            {
+                at += 2;
+                continue;
+            }
             let comparison = word.ends_with("er") || matches!(word.as_str(), "more" | "less");
             if word == "than" && more && !bare {
                 at = self.phrase(at + 1)?;

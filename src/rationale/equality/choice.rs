@@ -275,7 +275,11 @@ pub fn truth(found: &[Token]) -> Option<bool> {
         Kind::Op(op) => !"([{⦃)]}⦄.,:;*•→".contains(*op),
         _ => true,
     })?;
-    let said = is(&found[start])?;
+    let said = is(&found[start]).or_else(|| match found[start].word()?.as_str() {
+        "yep" | "yeah" | "yup" => Some(true),
+        "nope" => Some(false),
+        _ => None,
+    })?;
     let rest = &found[start + 1..];
     let apart = rest.first().is_none_or(|next| match &next.kind {
         Kind::Op(op) => ",.;:—-!)]}(".contains(*op),

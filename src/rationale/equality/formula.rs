@@ -69,6 +69,7 @@ pub fn variables(word: &str) -> bool {
         || matches!(
             word,
             "or" | "if"
+                | "so"
                 | "is"
                 | "no"
                 | "and"

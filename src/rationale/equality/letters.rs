@@ -226,7 +226,8 @@ fn spells(rest: &[Token], choices: &[Vec<Token>], index: usize) -> Option<bool> 
             let said = written(said, case);
             let found = fitting(&|choice| !said.is_empty() && written(choice, case) == said);
             if !found.is_empty() {
-                return Some(found.contains(&index) && (case || found.len() == 1));
+                let one = |at: &usize| written(&choices[*at], true) == written(&choices[index], true);
+                return Some(found.contains(&index) && (case || found.iter().all(one)));
             }
         }
     }

@@ -41,6 +41,7 @@ mod units;
 mod value;
 mod wants;
 mod words;
+mod workings;
 
 pub use choice::{answered, choice};
 pub use roles::{denies, spoils};

@@ -71,7 +71,7 @@ fn number_token(text: String, like: &Token) -> Token {
 }
 
 /// "twenty-five" as 25, "two thirds" as 2/3, "minus" before a number as its sign, "5 million" as 5e6, "percent" and "degrees" as their signs.
-fn numbers_by_name(tokens: &[Token]) -> Vec<Token> {
+pub fn numbers_by_name(tokens: &[Token]) -> Vec<Token> {
     let mut found: Vec<Token> = Vec::new();
     let mut at = 0;
     while at < tokens.len() {

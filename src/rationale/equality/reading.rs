@@ -5,7 +5,7 @@ use super::prose::{self, Said};
 use super::tokens::{Kind, Token};
 use super::units::Unit;
 use super::value::rounds_to;
-use super::{Read, roles, spans, texts};
+use super::{Read, roles, spans, texts, workings};
 use crate::rationale::number;
 
 /// What is said, and how it is written.
@@ -17,6 +17,7 @@ pub struct Side {
 
 /// A text's tokens as mathematics and as a text; of `several` values, commas separate alone.
 pub fn value(found: Vec<Token>, several: bool) -> Read {
+    let found = workings::without_notes(found);
     // A range is no difference, and a list of words with a number among them not that number.
     if spans::gold(&found).is_some() || words_listed(&found) {
         return Read::Value { said: vec![], tokens: texts::written(found), sides: vec![] };
@@ -40,6 +41,10 @@ pub fn value(found: Vec<Token>, several: bool) -> Read {
         // "5,5" is five and a half or a list, not one 5.
         said.retain(|one| decimal.is_none() || matches!(one.node, Node::List(..)));
         said.extend(decimal);
+    }
+    // Of several equations each of which holds the last says the value, unless several values are asked for.
+    if !several && let Some(worked) = workings::said(&found) {
+        said = worked;
     }
     let sides = sides(&found);
     Read::Value { said, tokens: texts::written(found), sides }

@@ -2,7 +2,7 @@
 
 use super::expression::Node;
 use super::prose::Said;
-use super::value;
+use super::{value, workings};
 use crate::rationale::number::Number;
 
 /// What a chain of equalities comes to: `x = 5` and `3 + 4 = 7` are 5 and 7; with the variable that it is of. `None` where it contradicts itself.
@@ -116,7 +116,7 @@ fn clash(one: &Node, other: &Node) -> bool {
         (Node::List(_, items, _), Node::List(_, others, _)) if places(one) && places(other) => {
             items.len() != others.len() || items.iter().zip(others).any(|(one, other)| clash(one, other))
         }
-        _ if one.scalar() && other.scalar() => value::contradict(one, other),
+        _ if one.scalar() && other.scalar() => value::contradict(one, other) || workings::differ(one, other),
         _ => (several(one) && other.scalar()) || (several(other) && one.scalar()),
     }
 }

@@ -69,6 +69,11 @@ impl Lexer {
             '√' => self.push(Kind::Command("sqrt".into())),
             'º' | '˚' | '∘' | '°' => self.mark('°'),
             '<' => self.tag(),
+            // "6 != 12", but "3! = 6" and "3!=6".
+            '!' if self.spaced && self.peek(0) == '=' => {
+                self.at += 1;
+                self.op('≠');
+            }
             '≦' | '⩽' => self.op('≤'),
             '≧' | '⩾' => self.op('≥'),
             '.' if self.peek(0) == '.' => {
@@ -100,7 +105,7 @@ impl Lexer {
                 self.op('#')
             }
             '"' | '“' | '”' | '„' | '«' | '»' | '‘' | '’' | '`' | '#' => {}
-            '\'' if !matches!(self.last(), Some(Kind::Letter(_))) || self.spaced => {}
+            '\'' if !matches!(self.last(), Some(Kind::Letter(_))) || self.spaced || self.quoted() => {}
             c if c.is_whitespace() => self.spaced = true,
             c if dressing(c) => {}
             c => match greek(c) {
@@ -108,6 +113,17 @@ impl Lexer {
                 Some(name) => self.push(Kind::Letter(name.to_string())),
                 None => self.op(c),
             },
+        }
+    }
+
+    /// Whether the sign before this place closes what one like it opened right before the last letter: `'B'`.
+    fn quoted(&self) -> bool {
+        match self.text[..self.at - 1] {
+            [.., before, '\'', letter] => {
+                !before.is_alphanumeric() && !"')]}".contains(before) && letter.is_alphabetic()
+            }
+            ['\'', letter] => letter.is_alphabetic(),
+            _ => false,
         }
     }
 

@@ -170,6 +170,7 @@ impl Lexer {
                 }
                 '&' => self.op('&'),
                 '$' => self.money('$'),
+                '[' if self.displayed_again() => self.op(','),
                 _ if c.is_alphanumeric() => {
                     self.at -= 1;
                     self.op('∖');
@@ -242,6 +243,16 @@ impl Lexer {
         } else {
             self.push(Kind::Command(name));
         }
+    }
+
+    /// Whether the `\[` before this place opens mathematics right behind what `\]` closed, and no relation goes on with that.
+    fn displayed_again(&self) -> bool {
+        let mut before = self.text[..self.at - 2].iter().rev().filter(|c| !c.is_whitespace());
+        let first = self.text[self.at..].iter().find(|c| !c.is_whitespace());
+        before.next() == Some(&']')
+            && before.next() == Some(&'\\')
+            && !self.found.is_empty()
+            && !first.is_none_or(|c| "=<>&\\".contains(*c))
     }
 
     /// Passes the R of `\mathbb{R}`, in braces or not.
