@@ -17,16 +17,18 @@ pub fn end(text: &str, start: usize, end: usize) -> usize {
     let further = if lettered(said) { spelled(text, end).unwrap_or(end) } else { end };
     taken_back(text, said, further)
         .or_else(|| turned(text, said, further))
-        .or_else(|| numbered(text, further))
+        .or_else(|| numbered(text, said, further))
         .unwrap_or(further)
 }
 
-/// Where a number ends that is all that stands behind an answer in its line: "12. 13."
-fn numbered(text: &str, end: usize) -> Option<usize> {
+/// Where a number ends that is all that stands behind an answer in its line, "12. 13.", or the equation that goes on with the equation `said`.
+fn numbered(text: &str, said: &str, end: usize) -> Option<usize> {
     let line = text[end..].lines().next().filter(|_| !text[..end].ends_with('\n'))?;
-    let said = line.trim_matches(|c: char| c.is_whitespace() || "$\\*_.!".contains(c));
-    let number = said.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    (number && said.chars().all(|c| c.is_ascii_digit() || ",./-%".contains(c))).then_some(end + line.len())
+    let next = line.trim_matches(|c: char| c.is_whitespace() || "$\\*_.!".contains(c));
+    let number = next.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    let all = |text: &str, marks: &str| text.chars().all(|c| c.is_ascii_digit() || marks.contains(c));
+    let equations = |text: &str| text.contains('=') && all(text, " .,+-*/=()$%^×·÷");
+    (number && (all(next, ",./-%") || (equations(said) && equations(next)))).then_some(end + line.len())
 }
 
 /// Whether a letter is all of an answer.
@@ -155,9 +157,17 @@ fn taken_back(text: &str, said: &str, end: usize) -> Option<usize> {
                 back.as_str().split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty()).collect();
             words.len() > 1 && words[words.len() - 1].eq_ignore_ascii_case("no")
         }
-        None => few(text[end + back.end()..whole].trim(), FEW - 1),
+        None => apart(back.as_str()) && few(text[end + back.end()..whole].trim(), FEW - 1),
     };
     takes.then_some(whole)
+}
+
+/// Whether what takes an answer back stands apart from what is said instead: "Sorry, iron", "Or iron", but not "Sorry for that".
+fn apart(back: &str) -> bool {
+    let alone = ["or", "actually", "rather", "maybe", "perhaps", "i mean", "make that"];
+    let lower = back.to_lowercase();
+    lower.trim_end().ends_with([',', '.', '!', ':', ';', '…', '—', '–', '-'])
+        || alone.iter().any(|word| lower.starts_with(word))
 }
 
 /// Where the sentence ends that says no behind "yes", or yes behind "no".
@@ -209,6 +219,7 @@ mod tests {
             "C. Scratch that. D",
             "12. Or 13",
             "12. 13",
+            "2 * 6 = 12. 12 + 1 = 13",
             "12. Actually, it's 13 apples",
             "12!\nWait, 13",
             "yes. No, it is not",
@@ -224,9 +235,11 @@ mod tests {
             ("C. Actually, this is easy.", "C"),
             ("C. However, D is close.", "C"),
             ("12. No units.", "12"),
+            ("12. Sorry for the delay.", "12"),
             ("12. Wait, that's 12 apples.", "12"),
             ("12. Or, in words, twelve.", "12"),
             ("12. 5 of them are red.", "12"),
+            ("12. 5 + 7 = 12.", "12"),
             ("12.\n13. What is 2 + 2?", "12"),
             ("12.\nNo. 13 is next.", "12"),
             ("yes. No dog can fly.", "yes"),

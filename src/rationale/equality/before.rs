@@ -213,7 +213,14 @@ impl Reader<'_> {
 }
 /// Whether it is a day of the week or a month.
 fn of_calendar(word: &str) -> bool {
-    const MONTHS: [&str; 12] = [
+    const NAMES: [&str; 19] = [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
         "january",
         "february",
         "march",
@@ -227,5 +234,5 @@ fn of_calendar(word: &str) -> bool {
         "november",
         "december",
     ];
-    (word.ends_with("day") && !matches!(word, "today" | "day" | "everyday")) || MONTHS.contains(&word)
+    NAMES.contains(&word)
 }

@@ -24,7 +24,15 @@ struct Equation {
 /// What the workings say.
 pub fn said(found: &[Token]) -> Option<Vec<Said>> {
     let signed = with_signs(&numbers_by_name(found));
-    let equations: Vec<Equation> = clauses(&signed)?.into_iter().map(equation).collect::<Option<_>>()?;
+    let clauses = clauses(&signed)?;
+    // "5 + 7 = 12, so 12 apples".
+    let (again, clauses) = match &clauses[..] {
+        [rest @ .., last] if !rest.is_empty() && !last.iter().any(|token| token.is('=')) => {
+            (Some(*last), rest)
+        }
+        all => (None, all),
+    };
+    let equations: Vec<Equation> = clauses.iter().map(|clause| equation(clause)).collect::<Option<_>>()?;
     let (last, earlier) = equations.split_last()?;
     let end = exact(last.sides.last()?, None)?;
     // "2x = 24, x = 12".
@@ -57,7 +65,7 @@ pub fn said(found: &[Token]) -> Option<Vec<Said>> {
     }
     let mut said: Vec<Said> = Vec::new();
     for letters in [false, true] {
-        let one = prose::said(&last.last, letters);
+        let one = prose::said(again.unwrap_or(&last.last), letters);
         said.extend(one.filter(|one| {
             one.node.literal().is_some() && exact(&one.node, None) == Some(end) && !said.contains(one)
         }));
@@ -282,6 +290,7 @@ mod tests {
             "6*2 = <<6*2=12>>12",
             "2x = 24 \\Rightarrow x = 12",
             "2x + 1 = 25, 2x = 24, x = 12",
+            "5 + 7 = 12, so 12 apples",
         ] {
             assert_eq!(of(text), Some(Number::from(12)), "{text}");
         }
@@ -310,6 +319,9 @@ mod tests {
             "2x = 24, x = 12, x = 13",
             "6*2 = 3*4",
             "10/3 = 3.33",
+            "5 + 7 = 12, so 13",
+            "5 + 7 = 12, so not 12",
+            "12, 5 + 7 = 12",
         ] {
             assert_eq!(of(text), None, "{text}");
         }
