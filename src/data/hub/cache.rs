@@ -125,6 +125,24 @@ impl Fetching {
     }
 }
 
+/// The files in a folder and in those in it, by their paths from it, sorted.
+pub(super) fn files_in(folder: &Path) -> Vec<String> {
+    fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            match entry.path().is_dir() {
+                true => walk(&entry.path(), &format!("{name}/"), names),
+                false if entry.path().exists() => names.push(name),
+                false => {}
+            }
+        }
+    }
+    let mut names = Vec::new();
+    walk(folder, "", &mut names);
+    names.sort();
+    names
+}
+
 /// A name beside `path` that nobody else uses.
 fn unique(path: &Path) -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);

@@ -3,16 +3,21 @@
 mod cache;
 mod card;
 mod identity;
+mod lfs;
+mod listing;
+mod local;
+mod push;
 mod source;
 mod transfer;
 
 pub use identity::DatasetId;
 pub(super) use identity::without_part;
+pub use push::{Compared, Sent, Target};
 
 use super::Split;
 use crate::error::{Error, Result};
 use crate::limited;
-use cache::Kind;
+use cache::{Kind, files_in};
 use card::Card;
 use identity::RepoId;
 use serde_json::Value;
@@ -79,7 +84,7 @@ impl Hub {
         })?;
         let source = self.source(&repo, Kind::Model);
         let folder = source.fetch(model_files)?;
-        let names = source.present(&folder);
+        let names = files_in(&folder);
         if !names.iter().any(|name| name == "config.json")
             || !names.iter().any(|name| name.ends_with(".safetensors"))
         {
@@ -192,6 +197,11 @@ impl Hub {
 
     fn client(&self) -> Client {
         Client::new(&self.endpoint, self.token.clone(), self.patience)
+    }
+
+    /// What its addresses begin with.
+    fn root(&self) -> &str {
+        self.endpoint.trim_end_matches('/')
     }
 }
 

@@ -1,19 +1,17 @@
 //! One repository of the hub at one revision: what it lists, what is downloaded of it, what the cache has.
 
 use super::Hub;
-use super::cache::{Fetching, Kind, RepoCache, is_commit, is_plain, is_tag};
+use super::cache::{Fetching, Kind, RepoCache, files_in, is_commit, is_tag};
 use super::card::Card;
 use super::identity::RepoId;
-use super::transfer::{Client, Failure, Found, shown};
+use super::listing::{Listing, Remote};
+use super::transfer::{Client, Failure, Found, patiently, shown};
 use crate::digest::of_file;
 use crate::error::{Error, Result};
-use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Attempts at a file.
-const ATTEMPTS: usize = 3;
 /// The fewest bytes that have to come in six times the hub's patience.
 const TRICKLE: u64 = 1 << 16;
 
@@ -27,19 +25,6 @@ pub(super) struct Source<'a> {
     id: &'a RepoId,
     kind: Kind,
     cache: RepoCache,
-}
-
-/// A file of a repository, with its size where the hub tells it.
-struct Remote {
-    name: String,
-    size: Option<u64>,
-}
-
-impl Remote {
-    /// Whether so many bytes are all of it, as far as the hub says.
-    fn is_whole(&self, bytes: u64) -> bool {
-        self.size.is_none_or(|size| size == bytes)
-    }
 }
 
 impl<'a> Source<'a> {
@@ -80,10 +65,13 @@ impl Source<'_> {
             return self.cached(choose, "HF_HUB_OFFLINE is set; unset it to download");
         }
         let client = self.hub.client();
-        let (commit, remote) = match self.listing(&client) {
+        let Listing { commit, files: remote, .. } = match Listing::ask(&client, self.hub, self.kind, self.id)
+        {
             Ok(listing) => listing,
             // The hub was reached and said no, as against no connection or a server that is down.
-            Err(error @ (Failure::Refused(_) | Failure::Status(..500))) => return Err(self.refused(&error)),
+            Err(error @ (Failure::Refused(_) | Failure::Status(..500, _))) => {
+                return Err(self.refused(&error));
+            }
             Err(error) => {
                 let endpoint = shown(&self.hub.endpoint);
                 return self.cached(choose, &format!("{endpoint} cannot be reached: {error}; name a folder on this machine, or a mirror by HF_ENDPOINT"));
@@ -104,24 +92,6 @@ impl Source<'_> {
         Ok((folder, chosen))
     }
 
-    fn listing(&self, client: &Client) -> std::result::Result<(String, Vec<Remote>), Failure> {
-        let revision = self.id.revision.replace('/', "%2F");
-        let (endpoint, kind) = (self.hub.endpoint.trim_end_matches('/'), self.kind.plural());
-        let text = client
-            .listing(&format!("{endpoint}/api/{kind}/{}/revision/{revision}?blobs=true", self.id.name))?;
-        let info: Value = serde_json::from_str(&text)
-            .map_err(|_| Failure::Broken("what it answers is no listing of a repository".into()))?;
-        let commit = info["sha"].as_str().unwrap_or_default().to_string();
-        if !is_commit(&commit) {
-            return Err(Failure::Refused(format!("its listing names the commit {commit:?}, which is none")));
-        }
-        let files = info["siblings"].as_array().into_iter().flatten().filter_map(|file| {
-            let name = file["rfilename"].as_str()?.to_string();
-            is_plain(&name).then(|| Remote { name, size: file["size"].as_u64() })
-        });
-        Ok((commit, files.collect()))
-    }
-
     /// One file, unless it is there whole. Pinned to the commit that was listed, so that the files of one snapshot belong together.
     fn download(&self, client: &Client, commit: &str, file: &Remote) -> Result<()> {
         let path = self.cache.snapshot(commit).join(&file.name);
@@ -129,22 +99,14 @@ impl Source<'_> {
             return Ok(());
         }
         let prefix = if self.kind == Kind::Dataset { "datasets/" } else { "" };
-        let (endpoint, repository) = (self.hub.endpoint.trim_end_matches('/'), &self.id.name);
+        let (endpoint, repository) = (self.hub.root(), &self.id.name);
         let address = format!("{endpoint}/{prefix}{repository}/resolve/{commit}/{}", encoded(&file.name));
-        let mut attempts = 0;
-        loop {
-            let failure = match self.fetch_file(client, &address, commit, file) {
-                Ok(()) => return Ok(()),
-                Err(Stopped::Disk(error)) => return Err(error),
-                Err(Stopped::Hub(failure)) => failure,
-            };
-            attempts += 1;
-            let passes = matches!(failure, Failure::Broken(_) | Failure::Status(408 | 429 | 500..));
-            if !passes || attempts == ATTEMPTS {
-                return Err(self.broken(file, &failure));
-            }
-            std::thread::sleep(Duration::from_millis(300 * attempts as u64));
-        }
+        let passes = |stopped: &Stopped| matches!(stopped, Stopped::Hub(failure) if failure.passes());
+        patiently(|| self.fetch_file(client, &address, commit, file), passes).map_err(|stopped| match stopped
+        {
+            Stopped::Disk(error) => error,
+            Stopped::Hub(failure) => self.broken(file, &failure),
+        })
     }
 
     /// An attempt at a file, from where the last one ended.
@@ -230,7 +192,7 @@ impl Source<'_> {
 
     fn broken(&self, file: &Remote, failure: &Failure) -> Error {
         match failure {
-            Failure::Status(_) => self.refused(failure),
+            Failure::Status(..) => self.refused(failure),
             Failure::Refused(why) => {
                 let endpoint = shown(&self.hub.endpoint);
                 self.error(format!("{}: {} is not taken from {endpoint}: {why}", self.id, file.name))
@@ -250,14 +212,14 @@ impl Source<'_> {
         let folder = self.cached_folder().ok_or_else(|| {
             self.error(format!("{} is not in the cache ({}), and {why}", self.id, self.hub.cache.display()))
         })?;
-        let chosen = choose(&self.present(&folder), &card(&folder));
+        let chosen = choose(&files_in(&folder), &card(&folder));
         Ok((folder, chosen))
     }
 
     /// The files of the copy that is here, and what its card says.
     pub(super) fn copy(&self) -> Option<(Vec<String>, Card)> {
         let folder = self.cached_folder()?;
-        Some((self.present(&folder), card(&folder)))
+        Some((files_in(&folder), card(&folder)))
     }
 
     fn cached_folder(&self) -> Option<PathBuf> {
@@ -266,34 +228,16 @@ impl Source<'_> {
         Some(self.cache.snapshot(&commit)).filter(|folder| is_commit(&commit) && folder.is_dir())
     }
 
-    /// The files of a snapshot, by their names in the repository, sorted.
-    pub(super) fn present(&self, folder: &Path) -> Vec<String> {
-        fn walk(folder: &Path, prefix: &str, names: &mut Vec<String>) {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-                match entry.path().is_dir() {
-                    true => walk(&entry.path(), &format!("{name}/"), names),
-                    false if entry.path().exists() => names.push(name),
-                    false => {}
-                }
-            }
-        }
-        let mut names = Vec::new();
-        walk(folder, "", &mut names);
-        names.sort();
-        names
-    }
-
     fn refused(&self, failure: &Failure) -> Error {
         let (id, endpoint) = (self.id, shown(&self.hub.endpoint));
         let token =
             if self.hub.token.is_some() { "HF_TOKEN gives no access to it" } else { "HF_TOKEN is not set" };
         self.error(match failure {
-            Failure::Status(401 | 403) => format!(
+            Failure::Status(401 | 403, _) => format!(
                 "{id}: {endpoint} refuses access. The name is wrong, or the repository is private or gated and \
                  {token}: accept its licence on the hub's page and set HF_TOKEN to a token that may read it"
             ),
-            Failure::Status(404) => format!("{id}: {endpoint} has no such repository or revision; check the spelling"),
+            Failure::Status(404, _) => format!("{id}: {endpoint} has no such repository or revision; check the spelling"),
             _ => format!("{id}: {endpoint} answers: {failure}"),
         })
     }
@@ -356,7 +300,7 @@ fn continued(
     match client.get(address, Some(there)) {
         Ok(rest) if checked(&rest, commit)? == tag => starting(rest, there),
         // It does not fit the file: from the beginning again.
-        Ok(_) | Err(Failure::Status(416)) => {
+        Ok(_) | Err(Failure::Status(416, _)) => {
             fetching.discard();
             starting(client.get(address, None)?, 0)
         }

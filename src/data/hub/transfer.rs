@@ -1,17 +1,26 @@
 //! Asking a hub over HTTP: with limits of time, redirects and size, and the token for the hub alone.
 
+mod sending;
+
+pub(super) use sending::{Content, Reply, Sending, To};
+
+use serde_json::Value;
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
-use ureq::http::{Response, Uri};
+use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
+/// Attempts at what may go better the next time.
+const ATTEMPTS: u64 = 3;
 /// Redirects from a file's address to where it lies.
 const MOST_REDIRECTS: usize = 10;
 const CONNECTING: Duration = Duration::from_secs(10);
-/// How often the patience for one word all of a listing may take.
-const LISTINGS_PATIENCE: u32 = 6;
+/// How often the patience for one word all of a listing may take, and a word of who puts away what was sent.
+const LONG: u32 = 6;
 /// Bytes of the longest listing.
 const LONGEST_LISTING: u64 = 1 << 26;
+/// Characters that are shown of a hub's sentence.
+const LONGEST_WORDS: usize = 300;
 
 /// Who asks.
 pub(super) struct Client {
@@ -20,6 +29,8 @@ pub(super) struct Client {
     home: Option<Origin>,
     token: Option<String>,
     patience: Duration,
+    /// How long a word is waited for.
+    waits: Duration,
 }
 
 type Origin = (String, String, u16);
@@ -28,17 +39,59 @@ type Origin = (String, String, u16);
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The hub said no.
-    Status(u16),
+    Status(u16, Said),
     /// It says what cannot be, or must not.
     Refused(String),
     /// It cannot be reached, is too slow, or broke off.
     Broken(String),
 }
 
+/// What is said with a no.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// The hub's word for why, such as `RepoNotFound`.
+    pub code: String,
+    /// Its sentence.
+    pub words: String,
+}
+
+impl Failure {
+    /// Whether the next attempt may go better.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::Broken(_) | Self::Status(408 | 429 | 500.., _))
+    }
+}
+
+/// Tries until it is done, or has failed by what does not pass, or for the third time; with a pause before each further attempt.
+pub(super) fn patiently<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    passes: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let mut attempts = 0;
+    loop {
+        let failure = match attempt() {
+            Ok(done) => return Ok(done),
+            Err(failure) => failure,
+        };
+        attempts += 1;
+        if !passes(&failure) || attempts == ATTEMPTS {
+            return Err(failure);
+        }
+        std::thread::sleep(Duration::from_millis(300 * attempts));
+    }
+}
+
+impl std::fmt::Display for Said {
+    /// The sentence in brackets, to stand behind another.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.words.is_empty() { Ok(()) } else { write!(f, " ({})", self.words) }
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Status(code) => write!(f, "http status: {code}"),
+            Self::Status(code, said) => write!(f, "http status: {code}{said}"),
             Self::Refused(why) | Self::Broken(why) => f.write_str(why),
         }
     }
@@ -56,23 +109,37 @@ pub(super) struct Found {
 impl Client {
     /// For the hub at `endpoint`. Whoever says nothing for `patience` is given up.
     pub fn new(endpoint: &str, token: Option<String>, patience: Duration) -> Self {
+        Self::waiting(endpoint, token, patience, patience)
+    }
+
+    /// The same for sending: what has come whole is put away, which may take longer than a word.
+    pub fn sending(endpoint: &str, token: Option<String>, patience: Duration) -> Self {
+        Self::waiting(endpoint, token, patience, patience.saturating_mul(LONG))
+    }
+
+    fn waiting(endpoint: &str, token: Option<String>, patience: Duration, waits: Duration) -> Self {
         let config = Agent::config_builder()
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .timeout_resolve(Some(CONNECTING.min(patience)))
             .timeout_connect(Some(CONNECTING.min(patience)))
-            .timeout_recv_response(Some(patience))
-            .timeout_per_read(Some(patience));
+            .timeout_recv_response(Some(waits))
+            .timeout_per_read(Some(waits))
+            .timeout_per_write(Some(waits));
         let home = endpoint.parse().ok().as_ref().and_then(origin);
-        Self { agent: config.build().new_agent(), home, token, patience }
+        Self { agent: config.build().new_agent(), home, token, patience, waits }
     }
 
     /// What a listing says.
     pub fn listing(&self, address: &str) -> Result<String, Failure> {
-        let mut found = self.get(address, None)?;
+        self.text(&mut self.get(address, None)?.response)
+    }
+
+    /// All that an answer says, up to a limit.
+    fn text(&self, response: &mut Response<Body>) -> Result<String, Failure> {
         let (mut text, began) = (Vec::new(), Instant::now());
-        let body = found.response.body_mut();
+        let body = response.body_mut();
         let mut reader = body.with_config().limit(LONGEST_LISTING).reader();
         let mut part = vec![0; 1 << 16];
         loop {
@@ -81,7 +148,7 @@ impl Client {
                 bytes => text.extend_from_slice(&part[..bytes]),
             }
             // Each read may be quick and say a byte: all of them together have a time too.
-            let most = self.patience.saturating_mul(LISTINGS_PATIENCE);
+            let most = self.patience.saturating_mul(LONG);
             if began.elapsed() > most {
                 return Err(Failure::Broken(format!(
                     "its listing was not whole after {} s; HF_HUB_DOWNLOAD_TIMEOUT, a sixth of that, sets how long is waited",
@@ -110,12 +177,7 @@ impl Client {
                 request = request.header("Range", format!("bytes={from}-"));
             }
             let response = request.call().map_err(|error| self.broken(&error))?;
-            let header = |name: &str| {
-                response
-                    .headers()
-                    .get(name)
-                    .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-            };
+            let header = |name: &str| header(response.headers(), name);
             etag = etag.or_else(|| header("x-linked-etag"));
             commit = commit.or_else(|| header("x-repo-commit"));
             let status = response.status().as_u16();
@@ -124,21 +186,12 @@ impl Client {
                 return match status {
                     200..300 => Ok(Found { response, etag, commit }),
                     // The rest of what is there whole.
-                    _ => Err(Failure::Status(status)),
+                    _ => Err(Failure::Status(status, self.said(response.headers(), None))),
                 };
             }
             // On the hub itself the tag is the file's; where it lies elsewhere another's.
             etag = etag.or_else(|| header("etag").filter(|_| self.home.as_ref() == Some(&origin)));
-            let location = header("location").unwrap_or_default();
-            let next = beside(&at, &location)
-                .ok_or_else(|| refused(format!("it sends on to {location:?}, which is no address")))?;
-            if at.scheme_str() == Some("https") && next.scheme_str() == Some("http") {
-                return Err(refused(format!(
-                    "it sends on from https to {}, where anybody could read along",
-                    shown(&next.to_string())
-                )));
-            }
-            at = next;
+            at = next(&at, response.headers())?;
         }
         Err(refused(format!("it sends on more than {MOST_REDIRECTS} times")))
     }
@@ -160,9 +213,43 @@ impl Client {
     }
 
     fn slow(&self) -> String {
-        let seconds = self.patience.as_secs_f64();
-        format!("it said nothing for {seconds} s; HF_HUB_DOWNLOAD_TIMEOUT sets how long is waited")
+        let (seconds, part) =
+            (self.waits.as_secs_f64(), if self.waits > self.patience { ", a sixth of that," } else { "" });
+        format!("it said nothing for {seconds} s; HF_HUB_DOWNLOAD_TIMEOUT{part} sets how long is waited")
     }
+
+    /// What an answer that is a no says of it, in its headers or, as JSON, in its body; of other bodies nothing is shown, nor the token.
+    fn said(&self, headers: &HeaderMap, body: Option<&str>) -> Said {
+        let told: Value = body.and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
+        let of_body = ["error", "message"].iter().find_map(|key| told[*key].as_str().map(str::to_owned));
+        let words = header(headers, "x-error-message").or(of_body).unwrap_or_default();
+        Said { code: header(headers, "x-error-code").unwrap_or_default(), words: self.words(&words) }
+    }
+
+    /// Somebody else's sentence as it is shown: on a line, not too long, without the token.
+    pub fn words(&self, words: &str) -> String {
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = self.token.iter().fold(words, |words, token| words.replace(token, "(the token)"));
+        words.chars().take(LONGEST_WORDS).collect()
+    }
+}
+
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// Where an answer of `at` sends on to: never from https to where anybody could read along.
+fn next(at: &Uri, headers: &HeaderMap) -> Result<Uri, Failure> {
+    let location = header(headers, "location").unwrap_or_default();
+    let next = beside(at, &location)
+        .ok_or_else(|| Failure::Refused(format!("it sends on to {location:?}, which is no address")))?;
+    if at.scheme_str() == Some("https") && next.scheme_str() == Some("http") {
+        return Err(Failure::Refused(format!(
+            "it sends on from https to {}, where anybody could read along",
+            shown(&next.to_string())
+        )));
+    }
+    Ok(next)
 }
 
 /// Scheme, host and port of an http address.
@@ -233,6 +320,38 @@ mod tests {
         {
             assert_ne!(of("https://hub.co"), of(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_no_is_told_in_the_hubs_words_without_the_token() {
+        let client = Client::new("https://hub.co", Some("hf_secret".into()), Duration::from_secs(1));
+        let said = |body: &str| client.said(&HeaderMap::new(), Some(body)).to_string();
+        assert_eq!(said(r#"{"error": "hf_secret\n is  old"}"#), " ((the token) is old)");
+        assert_eq!(said(r#"{"message": "full"}"#), " (full)");
+        assert_eq!(said("<Error>signature</Error>"), "");
+        assert_eq!(said("[1]"), "");
+        let mut headers = HeaderMap::new();
+        headers.insert("x-error-code", "RepoNotFound".parse().unwrap());
+        headers.insert("x-error-message", "not there".parse().unwrap());
+        let said = client.said(&headers, None);
+        assert_eq!((said.code.as_str(), said.words.as_str()), ("RepoNotFound", "not there"));
+    }
+
+    #[test]
+    fn what_passes_is_tried_three_times() {
+        let tried = |failure: fn() -> Failure| {
+            let mut count = 0;
+            let tried = || -> Result<(), Failure> {
+                count += 1;
+                Err(failure())
+            };
+            patiently(tried, Failure::passes).unwrap_err();
+            count
+        };
+        assert_eq!(tried(|| Failure::Broken("cut".into())), 3);
+        assert_eq!(tried(|| Failure::Status(503, Said::default())), 3);
+        assert_eq!(tried(|| Failure::Status(403, Said::default())), 1);
+        assert_eq!(tried(|| Failure::Refused("no".into())), 1);
     }
 
     #[test]
