@@ -1,11 +1,15 @@
-//! `train export`: a model's folder for others, without what only training needs.
+//! `train export`: a model's folder for others, without what only training needs, and its way to the hub.
+
+mod card;
 
 use super::named::Model;
 use super::verb::Verb;
 use crate::checkpoint::{free_folder, write_folder};
+use crate::data::Hub;
+use crate::data::hub::Target;
 use crate::error::{Error, Result};
 use crate::limited;
-use crate::log::terminal::tell;
+use crate::log::terminal::{say, tell};
 use crate::policy::Policy;
 use crate::policy::reward_model::ScoreFormat;
 use crate::recipe::Registry;
@@ -13,18 +17,27 @@ use clap::{Parser, ValueEnum};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
-/// Write a model as a Hugging Face folder: adapters merged, without the optimiser.
+/// Write a model as a Hugging Face folder, or send it to the hub: adapters merged, without the optimiser.
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Export {
     #[command(flatten)]
     model: Model,
-    /// The folder to write; it must not be there yet, or be empty.
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// The folder to write; it must not be there yet, or be empty. With --push it may be left out.
+    #[arg(value_name = "DIR", required_unless_present = "push")]
+    dir: Option<PathBuf>,
     /// The number format of the weights [default: as they are stored, f16 as bf16].
     #[arg(long)]
     dtype: Option<Format>,
+    /// Send it to this repository of the hub, in one commit; the repository is made where it is not there.
+    #[arg(long, value_name = "OWNER/NAME")]
+    push: Option<String>,
+    /// Make the repository one that others do not see.
+    #[arg(long, requires = "push")]
+    private: bool,
+    /// Say what --push would send; nothing is sent, made or written.
+    #[arg(long, requires = "push")]
+    dry_run: bool,
 }
 
 /// The formats that weights are written in.
@@ -36,16 +49,24 @@ enum Format {
     F32,
 }
 
-const EXAMPLES: &str = "The folder loads in transformers (AutoModelForCausalLM.from_pretrained), vLLM and llama.cpp's converter; to share it:
-hf upload OWNER/NAME DIR
+/// The page that a repository opens with.
+const README: &str = "README.md";
+
+const EXAMPLES: &str = "The folder loads in transformers (AutoModelForCausalLM.from_pretrained), vLLM and llama.cpp's converter.
+
+--push wants a token that may write: HF_TOKEN, or the one of `hf auth login`. HF_ENDPOINT names another hub. Files that are there already
+are not sent again, and a README.md that is there stays as it is.
 
 Examples:
   train export checkpoints/mine my-model
-  train export checkpoints/mine/rl-step-000180 my-model --dtype bf16";
+  train export checkpoints/mine/rl-step-000180 my-model --dtype bf16
+  train export checkpoints/mine --push OWNER/NAME --private";
 
 impl Verb for Export {
     fn run(self, registry: &Registry) -> Result<()> {
-        let dir = &free_folder(&self.dir)?;
+        let dir = self.dir.as_deref().map(free_folder).transpose()?;
+        let mut target =
+            self.push.as_deref().map(|name| Hub::from_env().target(name, self.private)).transpose()?;
         let folder = self.model.find(registry)?.folder;
         let kind = match self.dtype {
             Some(Format::Bf16) => Kind::BFloat16,
@@ -56,21 +77,96 @@ impl Verb for Export {
         if policy.model.score.is_some() {
             policy.score_format = Some(ScoreFormat::load(&folder)?);
         }
+        if let Some(target) = target.as_mut().filter(|_| !self.dry_run) {
+            target.create()?;
+        }
+        // What is only sent, or looked at, needs no folder that stays.
+        let passing = match dir.is_none() || self.dry_run {
+            true => Some(tempfile::tempdir().map_err(Error::io(std::env::temp_dir()))?),
+            false => None,
+        };
+        let dir = match (&passing, dir) {
+            (Some(passing), _) => passing.path().join("model"),
+            (None, dir) => dir.expect("it is there where nothing else is"),
+        };
         if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
         }
-        write_folder(dir, |unfinished| policy.save(unfinished))?;
-        let size = dir.read_dir().into_iter().flatten().flatten().filter_map(|file| file.metadata().ok());
-        let bytes: u64 = size.map(|file| file.len()).sum();
-        let text = format!(
-            "{}: {} of {}, {:.1} MB\n",
-            dir.display(),
-            name(kind),
-            folder.display(),
-            bytes as f64 / 1e6
-        );
+        let pushed =
+            self.push.as_deref().filter(|_| target.as_ref().is_some_and(|target| !target.has(README)));
+        let card = pushed.map(|name| card::of(&folder, &self.model.name(), name)).transpose()?;
+        write_folder(&dir, |unfinished| {
+            policy.save(unfinished)?;
+            let page = unfinished.join(README);
+            card.map_or(Ok(()), |card| std::fs::write(&page, card).map_err(Error::io(&page)))
+        })?;
+        drop(policy);
+        let weights = format!("{} of {}", name(kind), folder.display());
+        let mut text = String::new();
+        if passing.is_none() {
+            let files =
+                dir.read_dir().into_iter().flatten().flatten().filter_map(|file| file.metadata().ok());
+            let bytes = files.map(|file| file.len()).sum();
+            text += &format!("{}: {weights}, {}\n", dir.display(), size(bytes));
+        }
+        text += &match &target {
+            None => String::new(),
+            Some(target) if self.dry_run => would_send(target, &dir, self.private)?,
+            Some(target) => send(target, &dir, &weights).inspect_err(|_| {
+                if passing.is_none() {
+                    say(&format!("{0} is whole; `train export {0} --push …` sends it alone", dir.display()));
+                }
+            })?,
+        };
         tell(&text).map_err(Error::io("standard output"))
     }
+}
+
+/// What `--push` would do with a folder.
+fn would_send(target: &Target, dir: &Path, private: bool) -> Result<String> {
+    let made = match (target.exists(), private) {
+        (true, _) => "",
+        (false, true) => " (would be made, and others would not see it)",
+        (false, false) => " (would be made)",
+    };
+    let all = target.compare(dir)?;
+    let mut text = format!("{target}{made}\n");
+    for file in &all {
+        let mark = if file.is_there { "  (is there already)" } else { "" };
+        text += &format!("  {:<32} {:>10}{mark}\n", file.name, size(file.bytes));
+    }
+    let new: Vec<u64> = all.iter().filter(|file| !file.is_there).map(|file| file.bytes).collect();
+    let bytes: u64 = new.iter().sum();
+    Ok(text + &format!("would send {}, {bytes} bytes\n", files(new.len())))
+}
+
+/// Sends a folder; what is said of it.
+fn send(target: &Target, dir: &Path, weights: &str) -> Result<String> {
+    let sent = target.send(dir, &say)?;
+    let kept: Vec<&str> = sent
+        .others
+        .iter()
+        .map(String::as_str)
+        .filter(|name| ![".gitattributes", README].contains(name))
+        .collect();
+    if !kept.is_empty() {
+        say(&format!("{target} has further files, which stay: {}", kept.join(", ")));
+    }
+    Ok(match sent.commit {
+        None => format!("{target}: {weights}, all of it was there already\n"),
+        Some(commit) => {
+            let (new, bytes) = (files(sent.files), size(sent.bytes));
+            format!("{target}: {weights}, {new} sent ({bytes}), commit {commit}\n")
+        }
+    })
+}
+
+fn files(count: usize) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+fn size(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// The format that a folder's config.json names; f32 for others than can be written.

@@ -16,7 +16,7 @@ const UNDIVIDED: &str =
 const ADAPTERS: &str = "adapters are LoRA's, scaled by `policy.lora.alpha` / rank";
 const READERS: &str =
     "rows are read once, when a stage opens, and `devices.threads` says how many threads there are";
-const UPLOADED: &str = "nothing is uploaded; `train export RUN DIR`, then `hf upload OWNER/NAME DIR`";
+const UPLOADED: &str = "a run uploads nothing; `train export RUN --push OWNER/NAME` sends its model";
 const RESUMED: &str = "`train --recipe R --resume` goes on from the newest checkpoint";
 const ATTENTION: &str = "libtorch takes the fastest attention that the device has";
 

@@ -66,6 +66,7 @@ mod prefix;
 mod preflight;
 mod prm;
 mod programs;
+mod push;
 mod quickstart;
 mod ranks;
 mod recipe;

@@ -8,10 +8,14 @@ use std::sync::{Arc, Mutex};
 
 /// A request.
 pub struct Received {
+    /// `GET`, `POST`, …
+    pub method: String,
     /// Path and query.
     pub path: String,
     headers: Vec<(String, String)>,
     /// What was sent.
+    pub bytes: Vec<u8>,
+    /// The same as text.
     pub body: String,
 }
 
@@ -100,15 +104,18 @@ fn read(stream: &mut impl BufRead) -> std::io::Result<Received> {
         let mut line = String::new();
         stream.read_line(&mut line).map(|_| line.trim_end().to_owned())
     };
-    let path = line()?.split(' ').nth(1).unwrap_or_default().to_owned();
+    let first = line()?;
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let mut headers = Vec::new();
     loop {
         let line = line()?;
         let Some((name, value)) = line.split_once(':') else { break };
         headers.push((name.to_lowercase(), value.trim().to_owned()));
     }
-    let mut received = Received { path, headers, body: String::new() };
+    let mut received = Received { method, path, headers, bytes: Vec::new(), body: String::new() };
     let length = received.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    stream.take(length).read_to_string(&mut received.body)?;
+    stream.take(length).read_to_end(&mut received.bytes)?;
+    received.body = String::from_utf8_lossy(&received.bytes).into_owned();
     Ok(received)
 }
