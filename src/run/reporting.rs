@@ -178,7 +178,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
         let dir = RunDir::create(&path, Mode::Fresh).unwrap();
-        let (started, file) = (dir.started(), path.join("run.json"));
+        let (started, file) = (dir.started().unwrap(), path.join("run.json"));
         let starts = || {
             let run: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
             run["starts"].as_array().cloned().unwrap_or_default()
@@ -195,7 +195,7 @@ mod tests {
         assert!(starts.iter().all(|one| one["time"].is_u64() && one["end_time"].is_u64()));
         assert!(starts.iter().all(|one| !one["command"].as_str().unwrap().is_empty()));
         // It is still whole, and says what it said before.
-        assert!(started.is_some() && dir.started() == started);
+        assert!(started.is_some() && dir.started().unwrap() == started);
         // What is damaged stays so.
         std::fs::write(&file, "{\"started\": 1}").unwrap();
         note_start(&dir);
