@@ -434,6 +434,22 @@ fn what_rows_hold_and_do_not_teach_is_told() {
     assert!(!said("rows.jsonl").contains("`rationale`"));
 }
 
+/// A step that is said to be of more rows than there are is of all that there are.
+#[test]
+fn fewer_rows_than_one_step_takes_are_told() {
+    let program = program();
+    program.write("three.jsonl", &ROWS.repeat(3));
+    let said = |per_step: usize| {
+        let sets =
+            ["stage.first.data.train=three.jsonl".to_string(), format!("data.prompts_per_step={per_step}")];
+        program.train(&["--dry-run", "--set", &sets[0], "--set", &sets[1]]).success()
+    };
+    let few = "stage `first`: there are 3 rows, fewer than the data.prompts_per_step = 16 of one step, which takes them all, so that \
+               a pass over them is one step: three:1, three:2, three:3";
+    assert!(said(16).contains(few), "{}", said(16));
+    assert!(!said(3).contains("there are 3 rows"));
+}
+
 /// A column that some of the rows write otherwise, or leave out, teaches the model to end without an answer.
 #[test]
 fn rows_without_an_answer_among_rows_with_one_are_told() {

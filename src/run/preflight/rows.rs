@@ -22,7 +22,7 @@ use std::sync::Arc;
 const MEASURED: usize = 200;
 
 /// Rows of a task that are looked at.
-const MADE: usize = 1000;
+pub(super) const MADE: usize = 1000;
 
 impl Looking<'_> {
     pub(super) fn look_at_rows(&mut self, model: Option<&Rc<Known>>, models: &Models) {

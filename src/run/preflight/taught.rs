@@ -1,6 +1,7 @@
 //! What the training rows of a stage teach, as far as its method can say before anything trains.
 
 use super::Looking;
+use super::rows::MADE;
 use super::tokenized::{called, looked_at};
 use crate::data::renaming::KNOWN;
 use crate::data::row::some;
@@ -28,6 +29,7 @@ pub(in crate::run) fn notes(stage: &Stage, rows: &[&Example]) -> Vec<String> {
     let needs = stage.needs();
     let of_method = |told: String| format!("loop.{}: {told}", stage.method.name());
     let mut found: Vec<String> = stage.method.notes(rows).into_iter().map(of_method).collect();
+    found.extend(few(stage, rows));
     found.extend(spellings(stage, rows));
     let says = |row: &Example, name: &str| row.fields.get(name).is_some_and(|value| !is_nothing(value));
     let teaches = needs.trains && !needs.rollouts;
@@ -63,6 +65,20 @@ pub(in crate::run) fn notes(stage: &Stage, rows: &[&Example]) -> Vec<String> {
     }
     found.extend(golds_missing(stage, rows).map(|told| format!("{told}; nothing of them is kept")));
     found
+}
+
+/// Fewer rows than one step takes: a step is of all of them, and so smaller than it is said to be. Steps of loop.mario are of its pool.
+fn few(stage: &Stage, rows: &[&Example]) -> Option<String> {
+    let per_step = stage.data.prompts_per_step;
+    let takes_rows = stage.needs().trains && stage.method.name() != "mario";
+    (takes_rows && !rows.is_empty() && rows.len() < per_step.min(MADE)).then(|| {
+        format!(
+            "there are {} rows, fewer than the data.prompts_per_step = {per_step} of one step, which takes them all, so that a pass over them \
+             is one step: {}",
+            rows.len(),
+            some(rows)
+        )
+    })
 }
 
 /// Where the right ones are selected, a row without a gold answer gives nothing: how many are such, where some are.
