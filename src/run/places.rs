@@ -21,6 +21,11 @@ pub(super) const PAIRS: &str = "-pairs";
 /// The key that takes the direction that a stage has found.
 pub(super) const DIRECTION: &str = "policy.steer.from";
 
+/// Whether what stands at `path` is a model: `policy.model`, `reward.gain.model_without`.
+fn is_of_model(path: &str) -> bool {
+    [".model", ".model_without"].iter().any(|key| path.ends_with(key))
+}
+
 /// The stage that `"@target"` names at `path`, and what of it is meant: [`PAIRS`], or nothing further.
 ///
 /// # Errors
@@ -28,7 +33,7 @@ pub(super) const DIRECTION: &str = "policy.steer.from";
 pub(super) fn part<'a>(path: &str, target: &'a str) -> Result<(&'a str, &'static str)> {
     match target.split_once('/') {
         None => Ok((target, "")),
-        Some((target, "pairs")) if !path.ends_with(".model") && path != DIRECTION => Ok((target, PAIRS)),
+        Some((target, "pairs")) if !is_of_model(path) && path != DIRECTION => Ok((target, PAIRS)),
         Some((target, other)) => Err(Error::Recipe(format!(
             "{path} = \"@{target}/{other}\": a stage has no `{other}` there; known: @{target}, and for data @{target}/pairs"
         ))),
@@ -321,7 +326,7 @@ impl Session {
         let (record, done) = ledger
             .result(target, reader)
             .ok_or_else(|| missing(&format!("this run has no result of stage `{target}`")))?;
-        if path.ends_with(".model") {
+        if is_of_model(path) {
             let folder = done.checkpoint.as_ref().map(|folder| self.dir.path().join(folder));
             let folder = folder.filter(|folder| folder.exists()).ok_or_else(|| {
                 missing(&format!("the checkpoint of stage `{target}` in round {} is gone", record.round))
@@ -349,5 +354,19 @@ impl Session {
             stage.policy.model = Some(saved.path.to_string_lossy().into_owned());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_a_checkpoint_and_has_no_pairs() {
+        for path in ["policy.model", "reward.gain.model_without", "eval.measures.gain.model_without"] {
+            assert!(is_of_model(path) && part(path, "a/pairs").is_err(), "{path}");
+        }
+        assert!(!is_of_model("data.train") && !is_of_model(DIRECTION));
+        assert_eq!(part("data.train", "a/pairs").unwrap(), ("a", PAIRS));
     }
 }
