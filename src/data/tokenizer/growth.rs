@@ -1,4 +1,4 @@
-//! How much longer a tokenizer's normaliser makes a text, which a hostile one would without bounds.
+//! How much longer a tokenizer's normaliser and pre-tokenisers make a text, which hostile ones would without bounds.
 
 use regex::Regex;
 use serde_json::Value;
@@ -7,7 +7,9 @@ use serde_json::Value;
 const MOST_TIMES: f64 = 64.0;
 /// Bytes that may come to each stretch of a text.
 const MOST_BYTES: f64 = 4096.0;
-/// Normalisers in a row.
+/// Times longer than its pre-tokenisers may make what is normalised.
+const MOST_TIMES_IN_PIECES: f64 = 16.0;
+/// Normalisers in a row, and pre-tokenisers.
 const MOST_STEPS: usize = 100;
 
 /// A stretch of n bytes becomes at most `times` · n + `bytes`.
@@ -26,10 +28,17 @@ impl Growth {
     /// Where it is more than any tokenizer needs.
     pub fn of(file: &[u8]) -> Result<Self, String> {
         let Ok(json) = serde_json::from_slice::<Value>(file) else { return Ok(Self::NONE) };
-        let mut steps = Vec::new();
-        listed(&json["normalizer"], &mut steps);
-        if steps.len() > MOST_STEPS {
-            return Err(format!("it has {} normalizers, and the most is {MOST_STEPS}", steps.len()));
+        let (mut steps, mut pieces) = (Vec::new(), Vec::new());
+        listed(&json["normalizer"], "normalizers", &mut steps);
+        listed(&json["pre_tokenizer"], "pretokenizers", &mut pieces);
+        for (name, steps) in [("normalizers", &steps), ("pre-tokenizers", &pieces)] {
+            if steps.len() > MOST_STEPS {
+                return Err(format!("it has {} {name}, and the most is {MOST_STEPS}", steps.len()));
+            }
+        }
+        let in_pieces: f64 = pieces.into_iter().map(in_pieces).product();
+        if in_pieces > MOST_TIMES_IN_PIECES {
+            return Err(format!("its pre-tokenizers make texts up to {in_pieces:.0} times longer"));
         }
         let whole = steps.into_iter().fold(Self::NONE, Self::then);
         match whole {
@@ -64,8 +73,20 @@ impl Growth {
                 let times = (content / pattern).max(1.0);
                 Self { times: self.times * times, bytes: self.bytes * times }
             }
+            Some("ByteLevel") => Self { times: 2.0 * self.times, bytes: 2.0 * self.bytes },
             _ => self,
         }
+    }
+}
+
+/// Times longer than a pre-tokeniser makes its pieces, of which each may be a single byte: one of bytes writes each as a character of up to two, and puts a
+/// space before a piece; one of words a mark of three, or whatever its mark has, in the place of a space and before a piece.
+fn in_pieces(step: &Value) -> f64 {
+    match step["type"].as_str() {
+        Some("ByteLevel") if step["add_prefix_space"] == false => 2.0,
+        Some("ByteLevel") => 4.0,
+        Some("Metaspace") => 1.0 + step["replacement"].as_str().map_or(3, str::len) as f64,
+        _ => 1.0,
     }
 }
 
@@ -76,11 +97,11 @@ fn matches_nothing(pattern: &str) -> bool {
     looks || Regex::new(pattern).map_or(true, |known| known.is_match(""))
 }
 
-/// The normalisers of a sequence and of those in it, in their order; not many more than there may be.
-fn listed<'v>(normalizer: &'v Value, steps: &mut Vec<&'v Value>) {
-    match normalizer["normalizers"].as_array().filter(|_| normalizer["type"] == "Sequence") {
-        Some(inner) => inner.iter().take(MOST_STEPS + 1).for_each(|step| listed(step, steps)),
-        None if !normalizer.is_null() => steps.push(normalizer),
+/// The steps of a sequence, which has them under `key`, and of those in it, in their order; not many more than there may be.
+fn listed<'v>(one: &'v Value, key: &str, steps: &mut Vec<&'v Value>) {
+    match one[key].as_array().filter(|_| one["type"] == "Sequence") {
+        Some(inner) => inner.iter().take(MOST_STEPS + 1).for_each(|step| listed(step, key, steps)),
+        None if !one.is_null() => steps.push(one),
         None => {}
     }
 }
@@ -119,5 +140,31 @@ mod tests {
             assert!(doubled.unwrap_err().contains("up to 128 times longer"), "{nothing}");
         }
         assert!(of(all(vec![json!({"type": "Lowercase"}); 101])).unwrap_err().contains("101 normalizers"));
+        assert!(
+            of(all(vec![json!({"type": "ByteLevel"}); 7])).unwrap_err().contains("up to 128 times longer")
+        );
+    }
+
+    /// Twenty that write bytes as characters of two made a million of one: they took 10 s for a word.
+    #[test]
+    fn pieces_that_grow_are_bounded() {
+        let of = |steps: Vec<Value>| {
+            let sequence = json!({"type": "Sequence", "pretokenizers": steps});
+            Growth::of(json!({"pre_tokenizer": sequence}).to_string().as_bytes())
+        };
+        let bytes = |space: bool| json!({"type": "ByteLevel", "add_prefix_space": space});
+        // GPT-2's and Llama 3's, and what people make of both.
+        let split = json!({"type": "Split", "pattern": {"Regex": "\\s+"}, "behavior": "Isolated"});
+        assert_eq!(of(vec![split.clone(), bytes(false)]), Ok(Growth::NONE));
+        assert_eq!(
+            of(vec![json!({"type": "Metaspace", "replacement": "▁"}), bytes(false)]),
+            Ok(Growth::NONE)
+        );
+        assert!(of(vec![bytes(false); 4]).is_ok());
+        assert!(of(vec![bytes(false); 5]).unwrap_err().contains("make texts up to 32 times longer"));
+        assert!(of(vec![bytes(true); 3]).unwrap_err().contains("make texts up to 64 times longer"));
+        let long = json!({"type": "Metaspace", "replacement": "▁▁▁▁▁▁"});
+        assert!(of(vec![long]).unwrap_err().contains("up to 19 times longer"));
+        assert!(of(vec![split; 101]).unwrap_err().contains("101 pre-tokenizers"));
     }
 }
