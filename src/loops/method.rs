@@ -258,6 +258,8 @@ pub struct Needs {
     pub undivided: bool,
     /// It samples and scores completions of the training questions.
     pub rollouts: bool,
+    /// A step is of a pool that earlier steps filled, and not of `data.prompts_per_step` rows.
+    pub pooled: bool,
     /// It learns from log-probabilities that were recorded while the policy sampled.
     pub own_samples: bool,
     /// It learns of a completion only what was sampled, where parts of it were given by tools or an environment

@@ -138,8 +138,8 @@ fn tokens_are_credited_with_what_their_steps_and_the_outcome_come_to() {
         let cuts = list(trace, "cuts");
         let value = |cut: &Value| number(cut, "good") / number(cut, "continuations");
         let known = |token: usize| {
-            let before = cuts.iter().filter(|cut| number(cut, "tokens") <= token as f64);
-            value(before.last().expect("an answer is forced before the first token"))
+            let mut before = cuts.iter().filter(|cut| number(cut, "tokens") <= token as f64);
+            value(before.next_back().expect("an answer is forced before the first token"))
         };
         let reached = value(&cuts[cuts.len() - 1]);
         let of = |token| number(trace, "reward") + reached - known(token);

@@ -158,6 +158,7 @@ impl Section for Mario {
             trains: true,
             rows: true,
             rollouts: true,
+            pooled: true,
             own_samples: true,
             leaves_given: true,
             rewards: true,

@@ -335,8 +335,7 @@ mod tests {
     fn the_table_is_checked() {
         let message = |recipe: &str| rewards(&Registry::default(), recipe).unwrap_err().to_string();
         let unknown = message("[lenght]");
-        let known =
-            "recipe: [reward.lenght]: no such reward; known: answer, belief, calc, command, copying, ";
+        let known = "recipe: [reward.lenght]: no such reward; known: answer, belief, calc, coherence, command, copying, ";
         assert!(unknown.starts_with(known) && unknown.ends_with("; did you mean `length`?"), "{unknown}");
         assert!(!message("[zzzzzzzz]").contains("did you mean"));
         assert!(message("[answer]\nweight = nan").contains("[reward.answer]: weight = nan"));

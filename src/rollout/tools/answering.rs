@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const PATIENCE: usize = 3;
 
 /// A call of a tool.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Call<'a> {
     /// The example's.
     pub id: &'a str,
@@ -23,8 +23,16 @@ pub struct Call<'a> {
     /// The columns of the row that a program is told.
     pub columns: Map<String, Value>,
     /// What the row's column has, where that answers: what is said to each call.
-    #[serde(skip)]
     pub recorded: Option<&'a Value>,
+}
+
+/// What a program is told of a call.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    call: &'a str,
+    completion: &'a str,
+    columns: &'a Map<String, Value>,
 }
 
 /// What a tool says: a result, or why there is none.
@@ -151,7 +159,8 @@ pub trait Answers: Send {
 
 impl Answers for Program {
     fn answer(&mut self, call: &Call) -> anyhow::Result<Said> {
-        let said = self.ask(std::slice::from_ref(call), &ANSWER)?.pop();
+        let told = Told { id: call.id, call: call.call, completion: call.completion, columns: &call.columns };
+        let said = self.ask(&[told], &ANSWER)?.pop();
         Ok(said.unwrap_or_else(|| Err(NO_ANSWER.to_owned())))
     }
 }

@@ -67,10 +67,11 @@ pub(in crate::run) fn notes(stage: &Stage, rows: &[&Example]) -> Vec<String> {
     found
 }
 
-/// Fewer rows than one step takes: a step is of all of them, and so smaller than it is said to be. Steps of loop.mario are of its pool.
+/// Fewer rows than one step takes: a step is of all of them, and so smaller than it is said to be.
 fn few(stage: &Stage, rows: &[&Example]) -> Option<String> {
     let per_step = stage.data.prompts_per_step;
-    let takes_rows = stage.needs().trains && stage.method.name() != "mario";
+    let needs = stage.needs();
+    let takes_rows = needs.trains && !needs.pooled;
     (takes_rows && !rows.is_empty() && rows.len() < per_step.min(MADE)).then(|| {
         format!(
             "there are {} rows, fewer than the data.prompts_per_step = {per_step} of one step, which takes them all, so that a pass over them \
