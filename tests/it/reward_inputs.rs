@@ -242,7 +242,9 @@ fn a_season_is_taken_off_before_rewards_are_learned() {
             "stage.authors.run.steps=2",
             "stage.naive.run.steps=2",
             "stage.residual.run.steps=2",
+            "stage.season.run.steps=2",
             "stage.rl-naive.run.steps=1",
+            "stage.rl-season.run.steps=1",
             "stage.rl-residual.run.steps=1",
         ],
     );
@@ -252,9 +254,12 @@ fn a_season_is_taken_off_before_rewards_are_learned() {
         let right = number(&first(stage), "labels/right");
         assert!(right > 0.0 && right < 1.0, "{stage}: {right}");
     }
-    for stage in ["rl-naive", "rl-residual"] {
-        for name in ["rewards/process/mean", "rewards/evidence/mean", "rewards/habit/mean"] {
-            assert!(first(stage)[name].is_number(), "{stage}: {name}");
+    let evaluations = program.evaluations();
+    for stage in ["rl-naive", "rl-season", "rl-residual"] {
+        assert!(first(stage)["rewards/process/mean"].is_number(), "{stage}");
+        let last = evaluations.iter().rfind(|line| line["stage"] == stage).expect(stage);
+        for name in ["evidence", "habit"] {
+            assert!(last["report"]["measures"][name]["mean"].is_number(), "{stage}: {name}");
         }
     }
 }
