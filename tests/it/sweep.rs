@@ -168,7 +168,6 @@ fn a_sweep_ends_in_a_comparison_which_compare_understands() {
     all.verb(&["report", "out"]).success();
     assert_eq!(page(), report);
     assert!(all.verb(&["report", "out", "--markdown"]).success().contains("| lr=0.01 |"));
-    assert!(all.verb(&["report", "out", "--csv"]).code(2).contains("is a run of trials"));
     // At another step, and as runs of their own.
     let before = all.verb(&["compare", "out@rl:2", "--json"]).success();
     assert!(before.contains("out/lr=1e-3_seed=3@rl:2"), "{before}");
