@@ -77,9 +77,6 @@ impl Verb for Export {
         if policy.model.score.is_some() {
             policy.score_format = Some(ScoreFormat::load(&folder)?);
         }
-        if let Some(target) = target.as_mut().filter(|_| !self.dry_run) {
-            target.create()?;
-        }
         // What is only sent, or looked at, needs no folder that stays.
         let passing = match dir.is_none() || self.dry_run {
             true => Some(tempfile::tempdir().map_err(Error::io(std::env::temp_dir()))?),
@@ -101,6 +98,10 @@ impl Verb for Export {
             card.map_or(Ok(()), |card| std::fs::write(&page, card).map_err(Error::io(&page)))
         })?;
         drop(policy);
+        // Made once all is written: what fails before leaves nothing behind.
+        if let Some(target) = target.as_mut().filter(|_| !self.dry_run) {
+            target.create()?;
+        }
         let weights = format!("{} of {}", name(kind), folder.display());
         let mut text = String::new();
         if passing.is_none() {

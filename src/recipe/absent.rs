@@ -41,6 +41,11 @@ const ABSENT: &[(&str, &str)] = &[
     ("dataset_num_proc", READERS),
     ("assistant_only_loss", "only what the assistant writes is ever learned; `train preview` marks it"),
     ("completion_only_loss", "only completions are ever learned; `train preview` marks them"),
+    (
+        "missing_eos_penalty",
+        "`loop.grpo.truncated_reward` is added to the reward of a truncated completion: a penalty is a negative one",
+    ),
+    ("save_only_model", "`checkpoint.save_optimizer = false` keeps no optimiser"),
     ("push_to_hub", UPLOADED),
     ("hub_model_id", UPLOADED),
     ("use_vllm", SAMPLER),

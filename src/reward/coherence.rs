@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::ops::Range;
 
 /// `[reward.coherence]`: how much likelier each step is behind the steps before it than behind other ones. Of a step s behind c, l(s | c) is the mean log p of its tokens; its
-/// score is l(s | own) − log mean_j e^l(s | c_j) in nats, over places c_j in this and the other completions of the question that read otherwise. 0 where there are none.
+/// score is l(s | own) − log mean_j e^l(s | c_j) in nats, over places c_j in this and the other completions of the question that read otherwise and have not said s. 0 where there are none.
 /// A completion's score is the mean of its steps'.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -56,11 +56,12 @@ impl<'a> Places<'a> {
         Self { before: before.collect() }
     }
 
-    /// At most `count` places behind `at`, round and round, each of which reads otherwise than it and than the others.
-    fn others(&self, at: usize, count: usize) -> Vec<&'a str> {
+    /// At most `count` places behind `at`, where `step` stands, round and round: each reads otherwise than it and than the others, and has not said the step.
+    fn others(&self, at: usize, step: &str, count: usize) -> Vec<&'a str> {
         let (all, mut found) = (self.before.len(), Vec::<&str>::new());
         for other in (1..all).map(|ahead| self.before[(at + ahead) % all]) {
-            if found.len() < count && other != self.before[at] && !found.contains(&other) {
+            let differs = other != self.before[at] && !other.contains(step);
+            if found.len() < count && differs && !found.contains(&other) {
                 found.push(other);
             }
         }
@@ -95,11 +96,16 @@ impl Reward for Contrast {
             || group.rollouts.iter().flat_map(|rollout| spans(rollout).map(move |step| &rollout.text[step]));
         let (mut sequences, mut counts) = (Vec::new(), Vec::new());
         for (at, step) in steps().enumerate() {
-            let others = places.others(at, self.section.others);
-            counts.push(others.len());
-            for before in std::iter::once(places.before[at]).chain(others) {
-                sequences.push(judge.after(&prompt, before, step)?);
+            sequences.push(judge.after(&prompt, places.before[at], step)?);
+            let own = sequences.len();
+            for before in places.others(at, step, self.section.others) {
+                let other = judge.after(&prompt, before, step)?;
+                // What stands before a step elsewhere may be too long for this one.
+                if other.tokens.len() <= judge.context() {
+                    sequences.push(other);
+                }
             }
+            counts.push(sequences.len() - own);
         }
         let scored = judge.logprobs(&sequences, 1.0, models.budget)?;
         let mut likelihoods = scored.iter().map(|of| mean(of.iter().map(|&logprob| f64::from(logprob))));
@@ -145,15 +151,17 @@ mod tests {
         let group = group(None, &[], &["a\nb\n#### 1", "a\nc\nd\n#### 2", "nothing"]);
         let places = Places::of(&group.rollouts);
         assert_eq!(places.before, ["", "a\n", "", "a\n", "a\nc\n"]);
-        assert_eq!(places.others(0, 9), ["a\n", "a\nc\n"]);
-        assert_eq!(places.others(3, 9), ["a\nc\n", ""]);
-        assert_eq!(places.others(4, 1), [""]);
+        assert_eq!(places.others(0, "x", 9), ["a\n", "a\nc\n"]);
+        assert_eq!(places.others(3, "c", 9), [""]);
+        assert_eq!(places.others(4, "d", 1), [""]);
+        // Behind what has said it, a step is only said again.
+        assert!(places.others(0, "a", 9).is_empty());
     }
 
     #[test]
     fn steps_are_scored_by_what_a_model_says_of_them() {
         let policy = tiny(1, 1, 3);
-        let mut group = group(None, &[], &["ab\nc\n#### 1", "none"]);
+        let mut group = group(None, &[], &["ab\nc\n#### 1", "d\ne\n#### 1", "none"]);
         group.prompt = policy.tokenizer.encode("q:").unwrap();
         for rollout in &mut group.rollouts {
             rollout.tokens = policy.tokenizer.encode(&rollout.text).unwrap();
@@ -162,7 +170,9 @@ mod tests {
             let sequence = policy.after(&group.prompt, before, step).unwrap();
             mean(policy.logprobs(&[sequence], 1.0, 64).unwrap()[0].iter().map(|&logprob| f64::from(logprob)))
         };
-        let expected = [of("", "ab") - of("ab\n", "ab"), of("ab\n", "c") - of("", "c")];
+        // Behind nothing, and behind the other completion's step.
+        let of_two = |step: &str| ((of("", step).exp() + of("d\n", step).exp()) / 2.0).ln();
+        let expected = [of("", "ab") - of("d\n", "ab"), of("ab\n", "c") - of_two("c")];
         let mut groups = [group.clone()];
         let mut rewards = rewards(&Registry::default(), "[coherence]").unwrap();
         rewards.score(&mut groups, &Models::of(&policy, 64)).unwrap();
@@ -173,7 +183,7 @@ mod tests {
         }
         assert_eq!((steps[0].tokens.clone(), steps[1].tokens.clone()), (0..2, 3..4));
         assert!((found.value - (expected[0] + expected[1]) / 2.0).abs() < 1e-4);
-        assert_eq!(groups[0].rollouts[1].scores["coherence"].value, 0.0);
+        assert_eq!(groups[0].rollouts[2].scores["coherence"].value, 0.0);
         let refused = Coherence { others: 0, model: None }.checked().err().unwrap().to_string();
         assert!(refused.contains("others = 0"), "{refused}");
     }

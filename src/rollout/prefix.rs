@@ -133,6 +133,11 @@ impl PrefixRollout {
             ),
             (scans || !self.at_start, "at_start", "a search begins behind the first step; take it out"),
             (
+                !self.at_start || !scans || (self.cuts == Cuts::Every && !stops),
+                "at_start",
+                "every completion is cut before its first step by cuts = \"every\" without stop_at_failure; take it out",
+            ),
+            (
                 !self.only_right || (scans && !self.only_wrong),
                 "only_right",
                 "what is looked for in wrong completions is not in a right one; take out only_wrong, and use cuts = \

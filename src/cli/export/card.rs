@@ -6,7 +6,7 @@ use crate::data::Hub;
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
 use crate::limited;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, StageTable};
 use crate::{report, run};
 use std::path::Path;
 use toml::Value;
@@ -63,6 +63,25 @@ impl Base {
     }
 }
 
+/// What the stage of this name began from, through those that it takes its model from.
+fn base(stages: &[StageTable], name: &str) -> Option<Base> {
+    let model_of =
+        |stage: &StageTable| at(&stage.table, "policy", "model").and_then(Value::as_str).map(str::to_owned);
+    let mut name = name.to_owned();
+    // Rounds may take from each other.
+    for _ in 0..stages.len() {
+        match model_of(stages.iter().find(|stage| stage.name == name)?) {
+            None => return Some(Base::New),
+            Some(model) => match model.strip_prefix('@') {
+                Some(earlier) => name = earlier.to_owned(),
+                None => return Some(Base::of(&model)),
+            },
+        }
+    }
+    let first = stages.iter().filter_map(model_of).find(|model| !model.starts_with('@'));
+    first.map(|model| Base::of(&model))
+}
+
 impl Made {
     fn of(folder: &Path, model: &str) -> Result<Self> {
         let saved = Saved::open(folder).ok();
@@ -79,9 +98,7 @@ impl Made {
         if let Some(recipe) = run::recipe_of(run) {
             let recipe = Recipe::read(&recipe, &[])?;
             let stages = recipe.stages();
-            let models = || stages.iter().filter_map(|stage| at(&stage.table, "policy", "model")?.as_str());
-            let first = models().find(|model| !model.starts_with('@'));
-            made.base = Some(first.map_or(Base::New, Base::of));
+            made.base = base(stages, &progress.stage);
             if let Some(stage) = stages.iter().find(|stage| stage.name == progress.stage) {
                 made.held_out = held_out(&stage.table);
                 let of_recipe = at(&stage.table, "run", "name").and_then(Value::as_str);

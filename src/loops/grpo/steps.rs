@@ -137,8 +137,8 @@ fn describe(scored: &[Scored], metrics: &mut Metrics) {
 
 /// Adds the mean of a rollout's step rewards, where it has steps, and how many of these change nothing.
 fn told(values: &[f64], rewards: &[f64], metrics: &mut Metrics) {
-    metrics.add("steps/unchanged", StepRewards::unchanged(values) as f64, 1.0);
     if !rewards.is_empty() {
+        metrics.add("steps/unchanged", StepRewards::unchanged(values) as f64, 1.0);
         let count = rewards.len() as f64;
         metrics.add("steps/reward", rewards.iter().sum::<f64>() / count, count);
     }

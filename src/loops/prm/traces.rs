@@ -95,7 +95,8 @@ fn continued(
     let cuts: Vec<CutValue> = serde_json::from_value(cuts).map_err(|error| format!("`cuts`: {error}"))?;
     let mut labels = vec![None; spans.len()];
     for cut in &cuts {
-        let before = spans.iter().filter(|span| span.end <= cut.bytes).count();
+        // The last step may go on into the answer's line, behind the cut that follows it.
+        let before = spans.iter().filter(|span| span.start < cut.bytes).count();
         if let (Some(label), true) = (labels.get_mut(before.wrapping_sub(1)), cut.continuations > 0) {
             *label = Some(match section.continuations {
                 Continuations::Hard => f64::from(u8::from(cut.hard())),

@@ -151,8 +151,10 @@ pub(super) fn read(example: &Example, section: &Prm, format: &Format) -> Read<La
 
 /// Where the steps of the reasoning begin among those of the text.
 fn begin(spans: &[Range<usize>], own: &[Range<usize>]) -> Read<usize> {
-    let first = own.first().map_or(Some(0), |first| spans.iter().position(|span| span == first));
-    let first = first.filter(|&first| spans[first..].starts_with(own));
+    // The last may go on into the answer's line.
+    let starts = |of: &[Range<usize>]| of.iter().map(|span| span.start).collect::<Vec<_>>();
+    let first = own.first().map_or(Some(0), |first| spans.iter().position(|span| span.start == first.start));
+    let first = first.filter(|&first| starts(&spans[first..]).starts_with(&starts(own)));
     first.ok_or_else(|| {
         "its reasoning begins within a step of its text; let data.format.tags stand on lines of their own"
             .into()

@@ -116,7 +116,7 @@ impl PreferenceLoss {
         }
     }
 
-    /// α · Σ w · −log p over the chosen tokens, and γ · the loss of the rationales.
+    /// α · Σ w · −log p over the chosen tokens, and γ · Σ w · the loss of the rationales.
     fn nll_terms(&self, tokens: &PairTokens) -> Tensor {
         let [chosen, rationale] =
             [|pair: &PairShape| [pair.nll_weight, 0.0, 0.0], |_: &PairShape| [0.0, 0.0, 1.0]].map(
@@ -135,13 +135,14 @@ impl PreferenceLoss {
             let lengths: Vec<usize> =
                 tokens.pairs.iter().map(|pair| pair.chosen + pair.rejected + pair.rationale).collect();
             let logps = sums::per_sequence(&rationale, &lengths);
-            let has: Vec<bool> = tokens.pairs.iter().map(|pair| pair.rationale > 0).collect();
+            let weight = |pair: &PairShape| if pair.rationale > 0 { pair.weight } else { 0.0 };
+            let weights: Vec<f64> = tokens.pairs.iter().map(weight).collect();
             let losses = match self.rationale_form {
                 RationaleForm::Nll => -logps * self.rationale,
                 RationaleForm::Sigmoid => -(logps * self.rationale).log_sigmoid(),
             };
-            let has = Tensor::from_slice(&has).to_device(losses.device());
-            loss += (losses * has).sum(Kind::Double);
+            let weights = Tensor::from_slice(&weights).to_device(losses.device());
+            loss += (losses * weights).sum(Kind::Double);
         }
         loss
     }

@@ -86,9 +86,9 @@ impl Words<'_> {
                     let if_so = before > 1 && self.word(before - 2) == "if";
                     matches!(last, "you" | "answer" | "answers") && said && !if_so
                 }
-                "need" | "have" | "needed" | "required" | "necessary" => {
-                    next == "not" || matches!(last, "not" | "t")
-                }
+                "need" => next == "not" || (next == "to" && matches!(last, "not" | "t")),
+                "have" => next == "to" && matches!(last, "not" | "t"),
+                "needed" | "required" | "necessary" => last == "not",
                 "needn" | "unnecessary" => true,
                 "free" => last == "feel",
                 "allowed" | "ok" | "okay" | "fine" | "acceptable" => next == "to" && last != "not",
@@ -121,6 +121,8 @@ mod tests {
             "You may use a calculator, but write your answer as a fraction.",
             "You may not leave it as a decimal; write it as a fraction.",
             "If you can, write 50 percent or 0.5 as a fraction.",
+            "If 9 of 12 students have not passed, express the share who have not passed as a common fraction.",
+            "If 3 of 12 pupils don't have a pet, write the part who do as a fraction.",
         ] {
             assert!(wants(text).contains(&Want::Fraction), "{text}");
         }

@@ -52,7 +52,6 @@ fn names_are_known_with_what_they_stand_in() {
         ("actor_rollout_ref.actor.optim.weight_decay", "optim.weight_decay"),
         ("actor_rollout_ref.rollout.multi_turn.enable", "rollout.environment"),
         ("devices.world_size", "devices.ranks"),
-        ("save_only_model", "checkpoint.save_optimizer"),
     ] {
         assert_eq!(first(typed), Some(key), "{typed}");
     }

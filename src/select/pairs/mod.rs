@@ -117,10 +117,11 @@ impl Pairs {
     fn finished(&self, mut found: Vec<Pair>, group: &[Candidate], mut dropped: Dropped) -> Built {
         let shared = self.kind == PairKind::SharedPrefix;
         dropped.identical = drop(&mut found, |p| group[p.chosen].tokens == group[p.rejected].tokens);
-        let (branches, mut seen) = (self.kind == PairKind::Branches, HashSet::new());
-        dropped.duplicate = drop(&mut found, |p| {
-            branches && !seen.insert((group[p.chosen].tokens, group[p.rejected].tokens))
-        });
+        // Copies of a pair stand beside each other where its texts decide the order.
+        let once = self.kind == PairKind::Branches || self.matching == Matching::Random;
+        let mut seen = HashSet::new();
+        dropped.duplicate =
+            drop(&mut found, |p| once && !seen.insert((group[p.chosen].tokens, group[p.rejected].tokens)));
         dropped.below_gap = drop(&mut found, |p| self.distance(group, &p) < self.min_gap);
         dropped.short_prefix = drop(&mut found, |p| shared && p.prefix < self.min_prefix);
         let (chosen, rejected) = (best(group, true, self.chosen), best(group, false, self.rejected));
