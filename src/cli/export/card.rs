@@ -64,22 +64,21 @@ impl Base {
 }
 
 /// What the stage of this name began from, through those that it takes its model from.
-fn base(stages: &[StageTable], name: &str) -> Option<Base> {
-    let model_of =
-        |stage: &StageTable| at(&stage.table, "policy", "model").and_then(Value::as_str).map(str::to_owned);
-    let mut name = name.to_owned();
+fn base<'s>(stages: &'s [StageTable], mut name: &'s str) -> Option<Base> {
+    fn model_of(stage: &StageTable) -> Option<&str> {
+        at(&stage.table, "policy", "model")?.as_str()
+    }
     // Rounds may take from each other.
     for _ in 0..stages.len() {
         match model_of(stages.iter().find(|stage| stage.name == name)?) {
             None => return Some(Base::New),
             Some(model) => match model.strip_prefix('@') {
-                Some(earlier) => name = earlier.to_owned(),
-                None => return Some(Base::of(&model)),
+                Some(earlier) => name = earlier,
+                None => return Some(Base::of(model)),
             },
         }
     }
-    let first = stages.iter().filter_map(model_of).find(|model| !model.starts_with('@'));
-    first.map(|model| Base::of(&model))
+    stages.iter().filter_map(model_of).find(|model| !model.starts_with('@')).map(Base::of)
 }
 
 impl Made {

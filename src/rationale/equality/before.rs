@@ -2,6 +2,7 @@
 
 use super::behind::Amount;
 use super::reader::Reader;
+use super::spans::MONTHS;
 use super::tokens::Kind;
 use super::units::Unit;
 use super::{roles, words};
@@ -211,28 +212,9 @@ impl Reader<'_> {
         (fits && infinitive).then_some(())
     }
 }
-/// Whether it is a day of the week or a month.
+
+/// Whether it is a day of the week or a month; "may" mostly allows.
 fn of_calendar(word: &str) -> bool {
-    const NAMES: [&str; 19] = [
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-        "january",
-        "february",
-        "march",
-        "april",
-        "month",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ];
-    NAMES.contains(&word)
+    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    DAYS.contains(&word) || word == "month" || (word != "may" && MONTHS.contains(&word))
 }

@@ -13,7 +13,8 @@ pub enum Span {
     Joined { by: char, numbers: Vec<String>, of: Vec<String> },
 }
 
-const MONTHS: [&str; 12] = [
+/// The months of a year, in small letters.
+pub const MONTHS: [&str; 12] = [
     "january",
     "february",
     "march",
