@@ -122,6 +122,12 @@ fn every_page_is_in_the_table_of_contents() {
     assert!(missing.is_empty(), "{CONTENTS} does not have {missing:?}");
 }
 
+/// The recipes that are shipped, by name.
+fn recipe_names() -> Vec<String> {
+    let entries = fs::read_dir(root().join("recipes")).unwrap().map(|entry| entry.unwrap().file_name());
+    entries.filter_map(|name| Some(name.to_str()?.strip_suffix(".toml")?.to_owned())).collect()
+}
+
 /// Merges have left a second heading with nothing below it.
 #[test]
 fn every_part_of_the_index_has_recipes_and_a_heading_of_its_own() {
@@ -143,12 +149,26 @@ fn every_recipe_stands_in_the_index_with_all_its_columns() {
     let cells = |row: &str| row.trim_start_matches('|').matches('|').count();
     let ragged: Vec<_> = rows.iter().filter(|row| cells(row) != 5).collect();
     assert!(ragged.is_empty(), "{ragged:#?}");
-    for entry in fs::read_dir(root().join("recipes")).unwrap().map(|entry| entry.unwrap().path()) {
-        let Some(name) = entry.file_name().and_then(|name| name.to_str()?.strip_suffix(".toml")) else {
-            continue;
-        };
+    for name in recipe_names() {
         let of = rows.iter().filter(|row| row.starts_with(&format!("| [`{name}`]({name}.toml)"))).count();
         assert_eq!(of, 1, "rows of {name}");
+    }
+}
+
+/// A method is a row with as many cells as its table's head has; recipes that are no method stand in the last table.
+#[test]
+fn every_recipe_stands_in_the_table_of_methods() {
+    let page = read(Path::new("docs/methods.md"));
+    let missing: Vec<_> = recipe_names()
+        .into_iter()
+        .filter(|name| !page.contains(&format!("[`{name}`](../recipes/{name}.toml)")))
+        .collect();
+    assert!(missing.is_empty(), "docs/methods.md does not have {missing:?}");
+    for table in page.split("\n## ").skip(1) {
+        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).collect();
+        let cells = |row: &&str| row.matches('|').count();
+        let ragged: Vec<_> = rows.iter().filter(|row| cells(row) != cells(&rows[0])).collect();
+        assert!(ragged.is_empty(), "{ragged:#?}");
     }
 }
 
