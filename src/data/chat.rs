@@ -18,6 +18,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes of a text while a template makes it, or of all that it writes.
 const MOST: usize = 1 << 25;
+/// Bytes of its own text that a template writes at most, however often it repeats them.
+const RAW: u64 = 1 << 30;
 /// Instructions that one conversation may take.
 const FUEL: u64 = 2_000_000;
 const NAME: &str = "chat";
@@ -47,12 +49,10 @@ impl ChatTemplate {
         let (environment, names) = bounded::on_a_deep_stack(move || {
             let whitespace =
                 WhitespaceConfig { keep_trailing_newline: false, lstrip_blocks: true, trim_blocks: true };
-            let source = bounded::source(&source, NAME, whitespace)?;
+            let looked = bounded::source(&source, NAME, whitespace)?;
             let mut environment = environment();
-            // So many instructions cannot write the template's own text more often than fits.
-            let raw = (MOST * 32 / source.len().max(1)) as u64;
-            environment.set_fuel(Some(FUEL.min(raw.max(50_000))));
-            environment.add_template_owned(NAME, source)?;
+            environment.set_fuel(Some(looked.instructions(FUEL, RAW)));
+            environment.add_template_owned(NAME, looked.source)?;
             let names = environment.get_template(NAME)?.undeclared_variables(false);
             Ok::<_, minijinja::Error>((environment, names))
         })

@@ -189,9 +189,8 @@ impl Jinja {
             let whitespace = WhitespaceConfig { keep_trailing_newline: true, ..WhitespaceConfig::default() };
             let looked = bounded::source(source, NAME, whitespace)?;
             let mut environment = LIMITED.clone();
-            let often = RAW / source.len().max(1) as u64;
-            environment.set_fuel(Some(FUEL.min(often.max(50_000))));
-            environment.add_template_owned(NAME, looked)?;
+            environment.set_fuel(Some(looked.instructions(FUEL, RAW)));
+            environment.add_template_owned(NAME, looked.source)?;
             let names = environment.get_template(NAME)?.undeclared_variables(false);
             let places = environment.get_template(NAME)?.undeclared_variables(true);
             Ok(Parsed { environment, names, places })

@@ -114,7 +114,7 @@ pub fn nests(source: &str) -> bool {
 ///
 /// # Errors
 /// What is no template in it.
-pub fn source(source: &str, name: &str, whitespace: WhitespaceConfig) -> Result<String, Error> {
+pub fn source(source: &str, name: &str, whitespace: WhitespaceConfig) -> Result<places::Looked, Error> {
     places::looked_at(source, name, whitespace)
 }
 

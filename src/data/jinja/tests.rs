@@ -80,6 +80,10 @@ fn no_text_grows_without_bounds() {
         "x".repeat(9000)
     ));
     assert!(long.unwrap_err().contains("fuel"));
+    // It is the longest piece of a template that could be repeated, not its length.
+    let short = "x".repeat(9) + &"{# what follows is said once #}".repeat(1500);
+    let often = of(&format!("{{% for i in range(90000) %}}{{% endfor %}}{short}"));
+    assert_eq!(often.as_deref(), Ok("xxxxxxxxx"));
 }
 
 /// What is left of a template's time where so many milliseconds are gone.

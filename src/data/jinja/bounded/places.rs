@@ -23,6 +23,22 @@ struct Looks<'a> {
     marks: Vec<Mark>,
     /// Whether something is read far into a text, where no look can stand.
     far: bool,
+    /// Bytes of the longest piece of the template's own text.
+    longest: usize,
+}
+
+/// A template with looks.
+pub struct Looked {
+    pub source: String,
+    /// Bytes of the longest piece that it writes of its own, without anything that would look at it.
+    longest: usize,
+}
+
+impl Looked {
+    /// How many instructions it may take: `most`, but not so many that its own text alone comes to more than `raw` bytes.
+    pub fn instructions(&self, most: u64, raw: u64) -> u64 {
+        most.min((raw / self.longest.max(1) as u64).max(50_000))
+    }
 }
 
 impl Looks<'_> {
@@ -54,8 +70,8 @@ impl Looks<'_> {
 
 /// The template with looks: at what each `~`, `+`, `*`, list, dictionary and filter gives and at what is kept of slices and calls, and at the time
 /// wherever all of a text or list is read.
-pub fn looked_at(source: &str, name: &str, whitespace: WhitespaceConfig) -> Result<String, Error> {
-    let mut found = Looks { source: source.as_bytes(), marks: Vec::new(), far: false };
+pub fn looked_at(source: &str, name: &str, whitespace: WhitespaceConfig) -> Result<Looked, Error> {
+    let mut found = Looks { source: source.as_bytes(), marks: Vec::new(), far: false, longest: 0 };
     statement(&parse(source, name, Default::default(), whitespace)?, &mut found);
     if found.far {
         let what = format!("an index of more than {NEAR} behind a dot; write it in brackets");
@@ -72,7 +88,7 @@ pub fn looked_at(source: &str, name: &str, whitespace: WhitespaceConfig) -> Resu
         from = at.max(from);
     }
     out.push_str(source.get(from..).unwrap_or_default());
-    Ok(out)
+    Ok(Looked { source: out, longest: found.longest })
 }
 
 fn end(one: &Expr) -> usize {
@@ -143,6 +159,7 @@ fn statement(statement: &Stmt, found: &mut Looks) {
     match statement {
         Stmt::Template(x) => statements(&x.children, found),
         Stmt::EmitExpr(x) => expression(&x.expr, found),
+        Stmt::EmitRaw(x) => found.longest = found.longest.max(x.raw.len()),
         Stmt::ForLoop(x) => {
             expression(&x.iter, found);
             found.in_time(&x.iter);
