@@ -33,6 +33,8 @@ pub struct Init {
     pub rope_theta: f64,
     /// Whether the output projection is the embedding.
     pub tie_word_embeddings: bool,
+    /// Standard deviation of new weights. 0.02 is usual for widths of a thousand; a narrow model begins to attend sooner with 1/√`hidden_size`.
+    pub initializer_range: f64,
 }
 
 /// What a token is.
@@ -58,6 +60,7 @@ impl Default for Init {
             context: 512,
             rope_theta: 10_000.0,
             tie_word_embeddings: true,
+            initializer_range: 0.02,
         }
     }
 }
@@ -85,6 +88,9 @@ impl Init {
         if !(self.rope_theta >= 1.0 && self.rope_theta.is_finite()) {
             found.push(Misfit::new("rope_theta", "it must be a number of at least 1", "10000 is usual"));
         }
+        if !(self.initializer_range > 0.0 && self.initializer_range <= 1.0) {
+            found.push(Misfit::new("initializer_range", "it must be above 0 and at most 1", "0.02 is usual"));
+        }
         if !self.heads.is_multiple_of(self.kv_heads) && self.kv_heads > 0 {
             let message = format!("it must be a multiple of kv_heads = {}", self.kv_heads);
             found.push(Misfit::new("heads", message, ""));
@@ -105,6 +111,7 @@ impl Init {
         config.max_position_embeddings = self.context;
         config.rope_theta = self.rope_theta;
         config.tie_word_embeddings = self.tie_word_embeddings;
+        config.initializer_range = self.initializer_range;
         config
     }
 

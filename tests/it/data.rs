@@ -333,30 +333,6 @@ fn the_character_tokenizer_names_what_it_lacks() {
 }
 
 #[test]
-fn words_are_one_token_where_they_stand_by_themselves() {
-    let words = |all: &[&str]| {
-        let all: Vec<String> = all.iter().map(|word| word.to_string()).collect();
-        Tokenizer::characters_and_words("slowhip2. \n", &all)
-    };
-    let tokenizer = words(&["low", "slow", "hip", "hip2"]).expect("words");
-    let ids = tokenizer.encode("hip low.\nslow hip2 hips lowlow").expect("in the alphabet");
-    let pieces: Vec<String> = ids.iter().map(|id| tokenizer.written(*id)).collect();
-    let by_hand = [
-        "hip", " ", "low", ".", "\n", "slow", " ", "hip2", " ", "h", "i", "p", "s", " ", "l", "o", "w", "l",
-        "o", "w",
-    ];
-    assert_eq!(pieces, by_hand);
-    assert_eq!(tokenizer.decode(&ids), "hip low.\nslow hip2 hips lowlow");
-    let folder = Folder::new();
-    tokenizer.save(folder.0.path()).expect("saved");
-    let again = Tokenizer::load(folder.0.path()).expect("loaded");
-    assert_eq!(again.encode("slow hip").expect("read"), tokenizer.encode("slow hip").expect("read"));
-    for wrong in [&["low", "low"][..], &["l"], &["high"], &["a b"], &["lo|w"], &[""]] {
-        assert!(words(wrong).is_err(), "{wrong:?}");
-    }
-}
-
-#[test]
 fn a_loaded_tokenizer_saves_its_files_byte_for_byte() {
     let (first, second) = (Folder::new(), Folder::new());
     Tokenizer::characters("xyz").expect("an alphabet").save(first.0.path()).expect("saved");
