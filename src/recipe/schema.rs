@@ -3,7 +3,7 @@
 use super::explain::{take, value};
 use super::registry::Described;
 use super::stage::Sections;
-use super::unset::fill as fill_defaults;
+use super::unset::{default_at, fill as fill_defaults};
 use super::{Registry, bounds};
 use crate::reward;
 use crate::section::{Key, join, keys, schema};
@@ -76,6 +76,11 @@ impl Registry {
         drop(take(&mut rewards, path));
         self.fill_rewards(&mut rewards);
         value(written, path) == value(&rewards, path)
+    }
+
+    /// What the key at a dotted path of a stage's sections is where nothing sets it.
+    pub fn default_of(&self, path: &str) -> Option<toml::Value> {
+        default_at(self.sections_schema(), path)
     }
 
     /// The schema of a stage's sections.

@@ -23,12 +23,20 @@ pub(super) fn fill(table: &mut toml::Table, schema: &Value) {
             }
             Some(_) => {}
             None => {
-                let default = schema.get("default").filter(|default| !default.is_null());
-                let default = default.and_then(|default| toml::Value::try_from(default).ok());
-                default.into_iter().for_each(|default| drop(table.insert(name.clone(), default)));
+                default(schema).into_iter().for_each(|default| drop(table.insert(name.clone(), default)));
             }
         }
     }
+}
+
+/// What the key at a dotted path of `sections` is where nothing sets it.
+pub(super) fn default_at(sections: &Value, path: &str) -> Option<toml::Value> {
+    path.split('.').try_fold(sections, child).and_then(default)
+}
+
+fn default(schema: &Value) -> Option<toml::Value> {
+    let default = schema.get("default").filter(|default| !default.is_null());
+    default.and_then(|default| toml::Value::try_from(default).ok())
 }
 
 /// The text of a resolved recipe with a comment for each key that is off, in the table that it belongs to. `sections` is the schema of a

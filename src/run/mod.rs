@@ -151,7 +151,9 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
         let text = recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?;
         let opening = match recipe.sweeps() {
             true => trials::look(args, &trials, &folder, registry),
-            false => places::look(&folder, places::mode(args), &text, &trials[0].trial.recipe.plan()),
+            false => {
+                places::look(&folder, places::mode(args), &text, &trials[0].trial.recipe.plan(), registry)
+            }
         };
         let opening = opening.and_then(|told| kept().map(|()| told));
         said.extend(opening.iter().flatten().cloned());

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::eval::Evaluation;
 use crate::limited;
 use crate::log::terminal::say;
-use crate::recipe::{Args, PlannedStage, Stage};
+use crate::recipe::{Args, PlannedStage, Registry, Stage};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -85,13 +85,19 @@ fn sweeps_nothing(path: &Path, mode: Mode) -> Result<()> {
 ///
 /// # Errors
 /// What it would refuse.
-pub(super) fn look(path: &Path, mode: Mode, resolved: &str, plan: &[PlannedStage]) -> Result<Vec<String>> {
+pub(super) fn look(
+    path: &Path,
+    mode: Mode,
+    resolved: &str,
+    plan: &[PlannedStage],
+    registry: &Registry,
+) -> Result<Vec<String>> {
     sweeps_nothing(path, mode)?;
     could_create(path, mode)?;
     if mode != Mode::Resume {
         return Ok(vec![]);
     }
-    let (mut said, found) = resumed(&RunDir::join(path), false, resolved, plan)?;
+    let (mut said, found) = resumed(&RunDir::join(path), false, resolved, plan, registry)?;
     said.extend(read_otherwise(path, plan, found.as_ref())?);
     Ok(said)
 }
@@ -102,9 +108,10 @@ pub(super) fn resumed(
     is_trial: bool,
     resolved: &str,
     plan: &[PlannedStage],
+    registry: &Registry,
 ) -> Result<(Vec<String>, Option<Changes>)> {
     let path = dir.path();
-    let found = changed(dir, resolved, plan)?;
+    let found = changed(dir, resolved, plan, registry)?;
     let ledger = dir.ledger()?;
     needs_recipe(path, is_trial, &ledger)?;
     let mut said: Vec<String> = Vec::new();
@@ -186,13 +193,18 @@ fn needs_recipe(path: &Path, is_trial: bool, ledger: &Ledger) -> Result<()> {
 }
 
 /// The directory, made or taken over, with the resolved recipe in it.
-pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
+pub(super) fn claim(
+    place: &Claim,
+    resolved: &str,
+    plan: &[PlannedStage],
+    registry: &Registry,
+) -> Result<RunDir> {
     sweeps_nothing(place.path, place.mode)?;
     let dir = RunDir::create(place.path, place.mode)?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
     // What is refused leaves no recipe.
     let found = match place.mode {
-        Mode::Resume => resumed(&dir, !place.trial.is_empty(), resolved, plan)?.1,
+        Mode::Resume => resumed(&dir, !place.trial.is_empty(), resolved, plan, registry)?.1,
         Mode::Fresh | Mode::Overwrite => None,
     };
     read_otherwise(dir.path(), plan, found.as_ref())?.iter().for_each(|told| tracing::warn!("{told}"));
@@ -207,7 +219,12 @@ pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Res
 ///
 /// # Errors
 /// What cannot change.
-pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<Option<Changes>> {
+pub(super) fn changed(
+    dir: &RunDir,
+    resolved: &str,
+    plan: &[PlannedStage],
+    registry: &Registry,
+) -> Result<Option<Changes>> {
     let Some(had) = recipes(dir.path()).0 else { return Ok(None) };
     let ledger = dir.ledger()?;
     if ledger.stages.is_empty() && !dir.checkpoints()?.is_empty() {
@@ -230,7 +247,7 @@ pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Re
     })?;
     let new = toml::from_str(resolved)
         .map_err(|error| Error::Recipe(format!("what it resolves to is no TOML: {error}")))?;
-    let mut found = changes(&old, &new, plan, &ledger)?;
+    let mut found = changes(&old, &new, plan, &ledger, registry)?;
     let is_over = |only: Option<&str>| is_over(dir.path(), plan, &ledger, &found.longer, only);
     found.holds = holding(&old, new, is_over);
     let goes_on = |record: &&StageRecord| record.done.is_none() || found.longer.contains(&record.stage);

@@ -2,8 +2,8 @@
 
 use crate::checkpoint::{Ledger, StageRecord};
 use crate::error::{Error, Result};
-use crate::recipe::PlannedStage;
 use crate::recipe::flat::{Keys, METHOD, keys};
+use crate::recipe::{PlannedStage, Registry};
 use crate::section::covers;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -52,11 +52,18 @@ struct Change {
     new: Option<Value>,
 }
 
-/// What differs between the recipe that the run had, and the one that it is to go on with, both resolved.
+/// What differs between the recipe that the run had, and the one that it is to go on with, both resolved. What the old one says nothing of,
+/// because it was written before `registry` knew the key, is no change at its default.
 ///
 /// # Errors
 /// [`Error::Recipe`] with all that cannot change once it has begun.
-pub(super) fn changes(old: &Table, new: &Table, plan: &[PlannedStage], ledger: &Ledger) -> Result<Changes> {
+pub(super) fn changes(
+    old: &Table,
+    new: &Table,
+    plan: &[PlannedStage],
+    ledger: &Ledger,
+    registry: &Registry,
+) -> Result<Changes> {
     let only = plan.first().map_or("", |planned| planned.stage.name.as_str());
     let (old, new) = (keys(old, only), keys(new, only));
     let mut refused = misplaced(plan, ledger);
@@ -65,7 +72,8 @@ pub(super) fn changes(old: &Table, new: &Table, plan: &[PlannedStage], ledger: &
         LENGTH.iter().any(|key| covers(key, &change.key))
             || (change.key.starts_with("loop.") && change.key.ends_with(ROUNDS))
     };
-    let changed = differing(&old, &new);
+    let mut changed = differing(&old, &new);
+    changed.retain(|change| !change.is_of_new_key(&old, registry));
     let longer: BTreeSet<String> = changed
         .iter()
         .filter(|change| of_length(change) && change.is_more())
@@ -200,6 +208,13 @@ impl Change {
         }
     }
 
+    /// Whether the `old` recipe did not know the key, whose table it had, and the new one has it at its default.
+    fn is_of_new_key(&self, old: &Keys, registry: &Registry) -> bool {
+        let Some((table, _)) = self.key.rsplit_once('.') else { return false };
+        let beside = |(stage, key): &(String, String)| *stage == self.stage && covers(table, key);
+        self.old.is_none() && old.keys().any(beside) && self.new == registry.default_of(&self.key)
+    }
+
     /// Whether it is the method itself that differs: a loop that was not there, or is no more.
     fn another_loop(&self) -> bool {
         self.key == METHOD
@@ -222,6 +237,10 @@ mod tests {
 
     /// `sft` is done and `rl` is under way, or done too.
     fn found(new: &str, rl_done: bool) -> Result<Changes> {
+        between(OLD, new, rl_done)
+    }
+
+    fn between(old: &str, new: &str, rl_done: bool) -> Result<Changes> {
         let planned = |(index, name): (usize, &str)| PlannedStage {
             round: 1,
             stage: StageTable { index, name: name.into(), table: Table::new() },
@@ -235,7 +254,7 @@ mod tests {
         let ledger = Ledger { stages: vec![record("sft", true), record("rl", rl_done)], failed: None };
         let plan: Vec<_> = ["sft", "rl"].into_iter().enumerate().map(planned).collect();
         let read = |text: &str| toml::from_str(text).unwrap();
-        changes(&read(OLD), &read(new), &plan, &ledger)
+        changes(&read(old), &read(new), &plan, &ledger, &Registry::default())
     }
 
     #[test]
@@ -244,6 +263,25 @@ mod tests {
         let changed = OLD.replacen("lr = 0.1", "lr = 0.2", 1);
         let said = found(&changed, false).unwrap().words;
         assert_eq!(said, ["stage.sft.optim.lr: 0.1 → 0.2 (without effect: stage `sft` is done)"]);
+    }
+
+    /// The recipe of a run that an older program has begun lacks keys. Of a table that it did not have it was told nothing, even at defaults.
+    #[test]
+    fn a_key_that_the_run_did_not_know_has_not_changed_at_its_default() {
+        let with = |lines: &str| {
+            let policy = format!("[stage.policy.init]\nlayers = 2\n{lines}[stage.loop.grpo]\n");
+            OLD.replace("[stage.loop.grpo]\n", &policy)
+        };
+        assert!(between(&with(""), &with("heads = 4\n"), false).unwrap().words.is_empty());
+        for (lines, words) in [
+            ("heads = 8\n", "stage.rl.policy.init.heads: nothing → 8"),
+            ("[stage.policy.lora]\nrank = 16\n", "stage.rl.policy.lora.rank: nothing → 16"),
+        ] {
+            let refused = between(&with(""), &with(lines), false).unwrap_err().to_string();
+            assert!(refused.contains(words), "{refused}");
+        }
+        let gone = between(&with("heads = 4\n"), &with(""), false).unwrap_err().to_string();
+        assert!(gone.contains("stage.rl.policy.init.heads: 4 → nothing"), "{gone}");
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Session {
         let dir = agreed(
             &*ranks,
             match ranks.is_first() {
-                true => claim(place, &resolved, plan),
+                true => claim(place, &resolved, plan, registry),
                 false => Ok(RunDir::join(place.path)),
             },
         )?;

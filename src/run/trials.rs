@@ -177,7 +177,7 @@ pub(super) fn look(args: &Args, trials: &[Ready], folder: &Path, registry: &Regi
         let path = folder.join(&trial.name);
         if is_run(&path) {
             let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
-            match resumed(&RunDir::join(&path), true, &text, &trial.recipe.plan()) {
+            match resumed(&RunDir::join(&path), true, &text, &trial.recipe.plan(), registry) {
                 Ok((words, _)) => {
                     said.extend(words.iter().map(|word| format!("trial {}: {word}", trial.name)))
                 }
@@ -222,7 +222,7 @@ fn open(
         }
         let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
         let dir = RunDir::join(&path);
-        match changed(&dir, &text, &plan) {
+        match changed(&dir, &text, &plan, registry) {
             Err(Error::Recipe(why) | Error::Checkpoint(why)) => {
                 refused.push(format!("trial {}: {why}", trial.name))
             }
