@@ -40,14 +40,28 @@ fn default(schema: &Value) -> Option<toml::Value> {
 }
 
 /// The text of a resolved recipe with a comment for each key that is off, in the table that it belongs to. `sections` is the schema of a
-/// stage's sections, of which a stage in a list has all but the `run_wide` keys.
+/// stage's sections, of which a stage in a list has all but the `run_wide` keys; these stand above the list.
 pub(super) fn commented(text: &str, sections: &Value, run_wide: &[&str]) -> String {
     let Ok(mut document) = text.parse::<DocumentMut>() else { return text.to_owned() };
     match document.get_mut("stage").and_then(Item::as_array_of_tables_mut) {
         None => within(document.as_table_mut(), sections, &[]),
-        Some(stages) => stages.iter_mut().for_each(|stage| within(stage, sections, run_wide)),
+        Some(stages) => {
+            stages.iter_mut().for_each(|stage| within(stage, sections, run_wide));
+            within(document.as_table_mut(), &only(sections, run_wide), &[]);
+        }
     }
     document.to_string()
+}
+
+/// Of the schema `sections` the keys at these paths alone, each `table.key`.
+fn only(sections: &Value, paths: &[&str]) -> Value {
+    let mut kept = Value::Null;
+    for (table, key) in paths.iter().filter_map(|path| path.split_once('.')) {
+        if let Some(schema) = child(sections, table).and_then(|table| child(table, key)) {
+            kept["properties"][table]["properties"][key] = schema.clone();
+        }
+    }
+    kept
 }
 
 /// The same for the tables in `table`, whose own keys are sections or choices; but for the keys `left_out`, each `table.key`.
@@ -163,6 +177,8 @@ mod tests {
         let listed = "[run]\nseed = 1\n\n[[stage]]\nname = \"a\"\n\n[stage.run]\nsteps = 3\n";
         let expected = listed.replace("[stage.run]\n", "[stage.run]\n# name =\n");
         assert_eq!(commented(listed, &sections(), &["run.seed"]), expected);
+        let expected = listed.replace("[run]\n", "[run]\n# name =\n");
+        assert_eq!(commented(listed, &sections(), &["run.name", "run.seed"]), expected);
     }
 
     /// Each line can be taken out of its comment where it stands, whichever tables follow; what is one of several forms is left alone.
