@@ -43,6 +43,9 @@ struct Form {
     /// Print tables of Markdown.
     #[arg(long)]
     markdown: bool,
+    /// Print tables of LaTeX.
+    #[arg(long)]
+    latex: bool,
     /// Print a line an arm, separated by commas.
     #[arg(long)]
     csv: bool,
@@ -70,6 +73,7 @@ impl Verb for Compare {
                 })?
             }
             Form { markdown: true, .. } => compare::markdown(&found),
+            Form { latex: true, .. } => compare::latex(&found),
             Form { csv: true, .. } => compare::csv(&found),
             _ => compare::text(&found),
         };

@@ -125,6 +125,11 @@ fn hint(error: &clap::Error) -> Option<String> {
                 "A checkpoint is measured by a recipe with [loop.evaluate], such as recipes/gsm8k-evaluate.toml."
                     .to_owned(),
             ),
+            "table" => Some(
+                "The table of a run is printed by `train report RUN --markdown`, that of several by `train compare RUN RUN`, with --markdown, \
+                 --latex or --csv."
+                    .to_owned(),
+            ),
             _ => None,
         },
         ErrorKind::UnknownArgument if error.get(ContextKind::Usage)?.to_string().contains("--recipe") => {
@@ -235,6 +240,7 @@ mod tests {
         let run = "A recipe is run by `train --recipe recipes/a.toml`.";
         assert_eq!(said("train recipes/a.toml").as_deref(), Some(run));
         assert!(said("train evaluate a").unwrap().contains("[loop.evaluate]"));
+        assert!(said("train table a").unwrap().contains("`train report RUN --markdown`"));
         assert!(said("train").unwrap().contains("train init --data FILE"));
         assert!(said("train --recipe a.toml --learning-rate 1").unwrap().contains("`--set optim.lr=VALUE`"));
         assert!(said("train --recipe a.toml --device cpu").unwrap().contains("`--set SECTION.KEY=VALUE`"));

@@ -19,7 +19,7 @@ pub use figures::{Against, ArmFigures, Gain, Noise, RunFigures, SeedNoise};
 pub use measured::Measured;
 pub use picture::picture;
 pub use settings::Setting;
-pub use show::{Sheet, csv, markdown, sentences, sheets, text};
+pub use show::{Sheet, csv, latex, markdown, sentences, sheets, text};
 
 use crate::error::{Error, Result};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};

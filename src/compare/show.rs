@@ -1,8 +1,9 @@
-//! A comparison as text, as Markdown, as CSV.
+//! A comparison as text, as Markdown, as LaTeX, as CSV.
 
 use super::settings::Setting;
 use super::{Against, ArmFigures, Comparison};
-use crate::log::table::{csv_cell, markdown as markdown_of, table};
+use crate::log::table::{csv_cell, latex as latex_of, markdown as markdown_of, table};
+use crate::log::terminal::shown;
 use serde::Serialize;
 
 /// Keys of recipes that are shown.
@@ -56,6 +57,18 @@ pub fn markdown(found: &Comparison) -> String {
         sheet.notes.iter().for_each(|note| out += &format!("{note}\n\n"));
     }
     found.warnings.iter().for_each(|warning| out += &format!("* {warning}\n"));
+    out
+}
+
+/// As tables of LaTeX, whose titles and notes, and all else that is said, are comments.
+pub fn latex(found: &Comparison) -> String {
+    let comment = |text: &String| format!("% {}\n", shown(text).replace('\n', " "));
+    let mut out: String = sentences(found).iter().map(comment).collect();
+    for sheet in sheets(found) {
+        out += &format!("\n{}{}", comment(&sheet.title), latex_of(&sheet.header, &sheet.rows));
+        out.extend(sheet.notes.iter().map(comment));
+    }
+    out.extend(found.warnings.iter().map(comment));
     out
 }
 

@@ -193,6 +193,10 @@ fn it_is_shown_as_tables_lines_and_a_picture() {
     }
     let tables = markdown(&found);
     assert!(tables.contains("| arm | 87.5 [") && tables.contains("0.1 | 0.2"), "{tables}");
+    let tables = latex(&found);
+    for words in ["% arm is 50.0 points above base", "\narm & 87.5 [", "max\\_new\\_tokens & "] {
+        assert!(tables.contains(words), "{words}: {tables}");
+    }
     let lines: Vec<Vec<String>> =
         csv(&found).lines().map(|line| line.split(',').map(str::to_string).collect()).collect();
     assert!(lines.len() == 3 && lines.iter().all(|line| line.len() == lines[0].len()), "{lines:?}");

@@ -59,6 +59,40 @@ pub fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
     format!("{}|{}\n{lines}", row(header), " --- |".repeat(header.len()))
 }
 
+/// The same as a table of LaTeX, which needs no package.
+///
+/// ```
+/// use rationale::log::table::latex;
+/// let cells = |cells: [&str; 2]| cells.map(String::from).to_vec();
+/// let expected = r"\begin{tabular}{lr}
+/// \hline
+/// arm & right, \% \\
+/// \hline
+/// a\_b & $<$ 0.1 \\
+/// \hline
+/// \end{tabular}
+/// ";
+/// assert_eq!(latex(&cells(["arm", "right, %"]), &[cells(["a_b", "< 0.1"])]), expected);
+/// ```
+pub fn latex(header: &[String], rows: &[Vec<String>]) -> String {
+    let of = |sign: char| match sign {
+        '\\' => r"\textbackslash{}".to_owned(),
+        '~' => r"\textasciitilde{}".to_owned(),
+        '^' => r"\textasciicircum{}".to_owned(),
+        '&' | '%' | '$' | '#' | '_' | '{' | '}' => format!("\\{sign}"),
+        '<' | '>' => format!("${sign}$"),
+        '×' => r"$\times$".to_owned(),
+        '\n' => " ".to_owned(),
+        sign => sign.to_string(),
+    };
+    let cell = |cell: &String| readable(cell).chars().map(of).collect::<String>();
+    let row = |cells: &[String]| cells.iter().map(cell).collect::<Vec<_>>().join(" & ") + " \\\\\n";
+    let lines: String = rows.iter().map(|cells| row(cells)).collect();
+    let columns = "r".repeat(header.len().saturating_sub(1));
+    let head = row(header);
+    format!("\\begin{{tabular}}{{l{columns}}}\n\\hline\n{head}\\hline\n{lines}\\hline\n\\end{{tabular}}\n")
+}
+
 /// A cell of a file of comma-separated values, as RFC 4180 has it.
 pub fn csv_cell(text: &str) -> String {
     let text = shown(text);
