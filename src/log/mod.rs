@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod plot;
 pub mod reliability;
 pub mod show;
+mod silence;
 pub mod described;
 pub mod table;
 pub mod terminal;

@@ -1,6 +1,7 @@
 //! What is seen while a run works: a line a step, and what it is doing within the step.
 
 use super::Metrics;
+use super::silence::{PATIENCE, Silence, Waiting};
 use super::table::{shortened, table};
 use super::terminal::{say, says_json, shown, tell_event};
 use crate::engine::Progress;
@@ -33,31 +34,6 @@ struct Pace {
     /// Steps between evaluations, 0 for none, and whether one comes at the end.
     every: usize,
     at_end: bool,
-}
-
-/// How long nothing was said while tokens are sampled.
-struct Silence {
-    since: Instant,
-    /// Tokens of the call under way.
-    tokens: usize,
-}
-
-/// So long one waits without a word.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-impl Silence {
-    /// Whether something is to be said at `now`, when the call under way has `tokens`; if so, it is.
-    fn is_long(&mut self, now: Instant, tokens: usize) -> bool {
-        if tokens < self.tokens {
-            self.since = now;
-        }
-        self.tokens = tokens;
-        let long = now.duration_since(self.since) >= PATIENCE;
-        if long {
-            self.since = now;
-        }
-        long
-    }
 }
 
 /// Steps that say how long one takes.
@@ -143,13 +119,26 @@ impl Show {
         }
     }
 
-    /// A callback that shows what is being done within a step.
+    /// The same of what tells nothing while it lasts, which is until the result is dropped; where standard error is no terminal, by a line
+    /// now and then, if it takes long.
+    pub fn waits(&self, what: &str) -> Option<Waiting> {
+        self.doing(what);
+        let text = format!("{} {what}", self.stage);
+        let words = move |took: Duration| say(&format!("{text}  after {}", clock(took.as_secs_f64())));
+        (!self.live && !self.quiet).then(|| Waiting::new(PATIENCE, words))
+    }
+
+    /// A callback that shows what is being done within a step; where standard error is no terminal, by a line now and then.
     pub fn says(&self) -> Box<dyn FnMut(&str)> {
-        let (bar, live, stage) = (self.bar.clone(), self.live, self.stage.clone());
+        let (bar, live, quiet, stage) = (self.bar.clone(), self.live, self.quiet, self.stage.clone());
+        let mut silence = Silence::new(Instant::now());
         Box::new(move |what| {
+            let text = format!("{stage} {what}");
             if live {
-                bar.set_message(shown(&format!("{stage} {what}")).into_owned());
+                bar.set_message(shown(&text).into_owned());
                 bar.tick();
+            } else if !quiet && silence.is_long(Instant::now(), 0) {
+                say(&text);
             }
         })
     }
@@ -157,7 +146,7 @@ impl Show {
     /// A callback that shows how sampling goes; where standard error is no terminal, by a line (or an event) now and then, if it takes long.
     pub fn sampling(&self, what: &'static str) -> Box<dyn FnMut(&Progress)> {
         let (bar, live, quiet, stage) = (self.bar.clone(), self.live, self.quiet, self.stage.clone());
-        let mut silence = Silence { since: Instant::now(), tokens: 0 };
+        let mut silence = Silence::new(Instant::now());
         Box::new(move |progress| {
             let Progress { finished, total, tokens, .. } = *progress;
             let text = || format!("{stage} {what} {finished}/{total}, {tokens} tokens");
@@ -378,17 +367,6 @@ mod tests {
         let mut without = Show::new("rl", 60, true);
         without.step(1, &metrics);
         assert_eq!(without.eta(1), "0:06");
-    }
-
-    /// A call that takes 50 s is spoken of twice; one of 15 s that follows it not at all.
-    #[test]
-    fn who_waits_is_told_now_and_then() {
-        let start = Instant::now();
-        let mut silence = Silence { since: start, tokens: 0 };
-        let mut said = |seconds: u64, tokens| silence.is_long(start + Duration::from_secs(seconds), tokens);
-        let long: Vec<u64> = (0..=50).filter(|&second| said(second, second as usize)).collect();
-        assert_eq!(long, [20, 40]);
-        assert!((51..=66).all(|second| !said(second, second as usize - 51)));
     }
 
     #[test]

@@ -231,8 +231,10 @@ fn measure(
     let all = &opened.worker.held_out;
     let own: Vec<Prompted> = all.iter().skip(ranks.rank()).step_by(ranks.count()).cloned().collect();
     let asks = opened.stage.asks(all.iter().map(|row| &*row.example));
+    let waits = show.and_then(|show| show.waits("evaluating held-out rows"));
     let (rows, mut too_long) = agreed(&*ranks, method.held_out(&mut opened.worker, &own))?;
     let (explained, without_room) = agreed(&*ranks, explain(opened, config, &own, seed))?;
+    drop(waits);
     too_long += without_room;
     let rows = eval::with_further(rows, explained);
     let mut rows = gathered(&*ranks, rows)?.concat();

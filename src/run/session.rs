@@ -151,10 +151,10 @@ impl Session {
             false => Ok(StageRecord::default()),
         };
         let record = agreed(&*self.ranks, begun)?;
-        let titled = format!("{} {name}", self.trial);
-        let mut show = Show::new(titled.trim_start(), 0, self.quiet);
-        show.doing("opening: models and rows are read");
+        let mut show = Show::new(format!("{} {name}", self.trial).trim_start(), 0, self.quiet);
+        let waits = show.waits("opening: models and rows are read");
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
+        drop(waits);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
         opened.group()?;
         if waited && self.ranks.is_first() {
