@@ -88,7 +88,8 @@ impl Model {
         let folder = match saved {
             Some(saved) => saved.path,
             None if hub.lacks_folder(&self.model) => return Err(no_such_folder(path)),
-            None => hub.model(&self.model)?,
+            None if !path.exists() && !Hub::names_model(&self.model) => return Err(no_such_folder(path)),
+            None => hub.model(&self.model).map_err(|error| nowhere(path, error))?,
         };
         Ok(Found { folder, data, sampling, run_seed, hub })
     }
@@ -140,6 +141,16 @@ impl Asking {
     }
 }
 
+/// What the hub says of a name that no folder has: more often than not a run's was meant.
+fn nowhere(path: &Path, error: Error) -> Error {
+    match error {
+        Error::Model(what) if !path.exists() => {
+            Error::Model(format!("{}\n  as a model of the hub: {what}", no_such_folder(path).what()))
+        }
+        error => error,
+    }
+}
+
 /// The stage of its run that made a checkpoint; none where it lies in no run.
 ///
 /// # Errors
@@ -176,6 +187,18 @@ mod tests {
         let meant = around.path().join("mine");
         let expected = format!("{}: no such folder; did you mean {}?", path.display(), meant.display());
         assert!(said.contains(&expected), "{said}");
+        let beyond = match of("runs/of/mine").find(&Registry::default()) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("there is no such folder"),
+        };
+        assert!(beyond.contains("runs/of/mine: no such folder; `train list` shows the runs"), "{beyond}");
+        let elsewhere = around.path().join("elsewhere");
+        let said = nowhere(&elsewhere, Error::Model("it is not in the cache".into())).to_string();
+        let expected = format!(
+            "model: {}: no such folder; `train list` shows the runs\n  as a model of the hub: it is not in the cache",
+            elsewhere.display()
+        );
+        assert_eq!(said, expected);
         let hub = Hub::from_env();
         assert!(hub.lacks_folder("checkpoints/min") && hub.lacks_folder("./min"));
         assert!(!hub.lacks_folder("owner/name") && !hub.lacks_folder("name"));
