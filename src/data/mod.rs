@@ -67,9 +67,9 @@ use tasks::Task;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Data {
-    /// Training rows: a `.jsonl`, `.json` (one object a line, or one array of objects) or `.parquet` file, a folder of such, or a dataset of
-    /// the Hugging Face Hub as `hub:owner/name[:config][/split][@revision]`; or a list of these. Paths are relative
-    /// to the current directory. Without `/split` a hub dataset's `train` split is read.
+    /// Training rows: a `.jsonl`, `.json` (one object a line, or one array of objects), `.csv`, `.tsv` or `.parquet` file (text may be
+    /// packed: `.gz`, `.zst`), a folder of such, or a dataset of the Hugging Face Hub as `hub:owner/name[:config][/split][@revision]`; or a
+    /// list of these. Paths are relative to the current directory. Without `/split` a hub dataset's `train` split is read.
     #[serde(skip_serializing_if = "Sources::is_empty")]
     pub train: Sources,
     /// Held-out rows, written as `train` is. Without `/split` a hub dataset's `test` split is read, or else its

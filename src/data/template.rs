@@ -247,8 +247,7 @@ impl<'a> Writer<'a> {
 
     fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<String> {
         if self.template.user.source() == QUESTION && columns.question.is_none() {
-            let line =
-                dialects::likely(row).unwrap_or_else(|| "data.columns.question = \"problem\"".to_string());
+            let line = dialects::likely(row);
             return Err(format!(
                 "no `question`, `prompt`, `messages` or `text`; the row has {}. Name the column, as in {line}, or write \
                  data.template.user",

@@ -106,10 +106,11 @@ impl Template {
 }
 
 /// What data sets call the rationale.
-pub const RATIONALES: [&str; 10] = [
+pub const RATIONALES: [&str; 11] = [
     "explanation",
     "reasoning",
     "solution",
+    "sol",
     "chain_of_thought",
     "cot",
     "rationales",

@@ -72,6 +72,9 @@ mod tests {
         let said = unread(row, &renamed(Some(row)));
         let expected = "Columns that are not read: final. Where one is the answer, write columns.answer = \"final\" below [data].\n";
         assert_eq!(said, expected);
+        let short = json!({"problem": "a", "sol": "b", "target": "c"});
+        let found = renamed(short.as_object());
+        assert_eq!(found, [("question", "problem"), ("answer", "target"), ("rationale", "sol")]);
         let solved = json!({"question": "a", "answer": "b"});
         assert_eq!(unread(solved.as_object().unwrap(), &[]), "");
         let verl = json!({"prompt": "a", "reward_model": {"ground_truth": "b"}});

@@ -92,8 +92,8 @@ impl Tokenizer {
     ) -> Result<Marked> {
         let chat = self.chat.as_ref().ok_or_else(|| {
             Error::Data(
-                "this model has no chat template and the prompt is a conversation; where it is made of `question`s, \
-                 data.template.chat = false makes plain-text prompts; rows of `messages` need a model with a template"
+                "this model has no chat template and the prompt is a conversation: rows of `messages` need a model with a template, and \
+                 those of `question`s are asked in plain text with data.template.chat = false"
                     .to_string(),
             )
         })?;
