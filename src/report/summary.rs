@@ -207,7 +207,12 @@ pub fn rationales(points: &[&Evaluation]) -> String {
                 (false, Some(step)) => format!("wrong, from step {step} on"),
             };
             out += &format!("  {title} ({verdict}):\n");
-            for line in text.trim_end().lines() {
+            let text = match text.trim_end() {
+                "" if text.is_empty() => "(nothing)",
+                "" => "(nothing but white space)",
+                written => written,
+            };
+            for line in text.lines() {
                 out += &format!("    {line}\n");
             }
         };
@@ -233,7 +238,29 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::Report;
+    use crate::eval::{Report, Shown};
+
+    /// An answer that cannot be seen is not an empty line.
+    #[test]
+    fn what_is_blank_is_said_to_be() {
+        let shown = |completion: &str| {
+            let shown = Shown {
+                prompt: "1+1=".into(),
+                completion: completion.into(),
+                answer: "2".into(),
+                correct: false,
+                wrong_step: None,
+            };
+            let report = Report { shown: vec![shown], ..Report::default() };
+            rationales(&[&Evaluation { stage: "sft".into(), round: 1, loop_round: None, step: 4, report }])
+        };
+        for (completion, words) in
+            [("\n\n ", "(nothing but white space)"), ("", "(nothing)"), (" 3\n", " 3"), ("3\n4", "3\n    4")]
+        {
+            let said = shown(completion);
+            assert!(said.ends_with(&format!("(wrong):\n    {words}\n  answer: 2\n")), "{said}");
+        }
+    }
 
     /// What an evaluation of nothing found is read back as it was: JSON writes NaN as null.
     #[test]

@@ -252,7 +252,7 @@ fn one(
         }
         metrics.set("time/learning", seconds - sampled);
         tracing::debug!(
-            "{}, step {step}: sampled and scored in {sampled:.2} s, learned in {:.2} s",
+            "{}, step {step}: its batch made in {sampled:.2} s, learned in {:.2} s",
             opened.name,
             seconds - sampled
         );

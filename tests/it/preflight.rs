@@ -448,6 +448,8 @@ fn fewer_rows_than_one_step_takes_are_told() {
                a pass over them is one step: three:1, three:2, three:3";
     assert!(said(16).contains(few), "{}", said(16));
     assert!(!said(3).contains("there are 3 rows"));
+    program.write("three.jsonl", ROWS);
+    assert!(said(16).contains("stage `first`: there is 1 row, fewer than"), "{}", said(16));
 }
 
 /// A column that some of the rows write otherwise, or leave out, teaches the model to end without an answer.

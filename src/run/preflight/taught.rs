@@ -73,10 +73,13 @@ fn few(stage: &Stage, rows: &[&Example]) -> Option<String> {
     let needs = stage.needs();
     let takes_rows = needs.trains && !needs.pooled;
     (takes_rows && !rows.is_empty() && rows.len() < per_step.min(MADE)).then(|| {
+        let there_are = match rows {
+            [_] => "there is 1 row".to_owned(),
+            rows => format!("there are {} rows", rows.len()),
+        };
         format!(
-            "there are {} rows, fewer than the data.prompts_per_step = {per_step} of one step, which takes them all, so that a pass over them \
+            "{there_are}, fewer than the data.prompts_per_step = {per_step} of one step, which takes them all, so that a pass over them \
              is one step: {}",
-            rows.len(),
             some(rows)
         )
     })
