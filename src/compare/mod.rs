@@ -55,16 +55,15 @@ pub fn compare(arms: &[Arm], base: Option<&str>, resamples: usize) -> Result<Com
         None => 0,
         Some(base) => {
             let of_run = |arm: &Arm| arm.runs.iter().any(|run| run.given == base || run.name == base);
-            names().position(|name| name == base).or_else(|| arms.iter().position(of_run)).ok_or_else(
-                || {
-                    let near = nearest(base, names());
-                    let meant = or_semicolon(did_you_mean(near));
-                    Error::Checkpoint(format!(
-                        "--base {base} is none of the arms{meant} known: {}",
-                        list(names())
-                    ))
-                },
-            )?
+            let found = names().position(|name| name == base).or_else(|| arms.iter().position(of_run));
+            found.or_else(|| names().position(|name| same_point(name, base))).ok_or_else(|| {
+                let near = nearest(base, names());
+                let meant = or_semicolon(did_you_mean(near));
+                Error::Checkpoint(format!(
+                    "--base {base} is none of the arms{meant} known: {}",
+                    list(names())
+                ))
+            })?
         }
     };
     let found: Vec<ArmFigures> = arms.iter().map(|arm| figures::of_arm(arm, resamples)).collect();
@@ -73,4 +72,18 @@ pub fn compare(arms: &[Arm], base: Option<&str>, resamples: usize) -> Result<Com
     let warnings = warnings::warnings(arms, place, &found, &against, &decoding);
     let recipes = settings::recipes(arms);
     Ok(Comparison { base: arms[place].name.clone(), arms: found, against, decoding, recipes, warnings })
+}
+
+/// Whether two names of points say the same, as `lr=1e-2` and `lr=0.01` do.
+fn same_point(one: &str, other: &str) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    let same = |(one, other): (&str, &str)| match (one.split_once('='), other.split_once('=')) {
+        (Some((key, value)), Some((other_key, other))) => {
+            key == other_key
+                && (value == other || number(value).is_some_and(|value| number(other) == Some(value)))
+        }
+        _ => one == other,
+    };
+    let parts = |name: &str| name.split('_').count();
+    parts(one) == parts(other) && one.split('_').zip(other.split('_')).all(same)
 }

@@ -176,6 +176,16 @@ fn a_run_that_cannot_be_compared_is_named_with_the_remedy() {
     assert!(refused(&runs[..2]).contains("evaluate again"));
 }
 
+/// A point is called by the shorter way to write its numbers, which need not be the one that the recipe has.
+#[test]
+fn a_point_is_found_however_its_numbers_are_written() {
+    assert!(same_point("lr=0.01_max_tokens=8", "lr=1e-2_max_tokens=8") && same_point("lr=1e-3", "lr=0.001"));
+    for other in ["lr=1e-3_max_tokens=8", "lr=1e-2", "beta=0.01_max_tokens=8", "lr=0.01_max_tokens=8_seed=0"]
+    {
+        assert!(!same_point("lr=0.01_max_tokens=8", other), "{other}");
+    }
+}
+
 #[test]
 fn it_is_shown_as_tables_lines_and_a_picture() {
     let folder = tempfile::tempdir().unwrap();

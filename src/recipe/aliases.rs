@@ -251,6 +251,8 @@ pub const ALIASES: &[Alias] = &[
     ("torch_dtype", DTYPE),
     ("param_dtype", DTYPE),
     ("use_peft", RANK),
+    ("peft_config", RANK),
+    ("adapter", RANK),
     ("lora_r", RANK),
     ("lora_rank", RANK),
     ("lora.rank", RANK),

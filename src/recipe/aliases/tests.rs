@@ -52,6 +52,7 @@ fn names_are_known_with_what_they_stand_in() {
         ("actor_rollout_ref.actor.optim.weight_decay", "optim.weight_decay"),
         ("actor_rollout_ref.rollout.multi_turn.enable", "rollout.environment"),
         ("devices.world_size", "devices.ranks"),
+        ("peft_config", "policy.lora.rank"),
     ] {
         assert_eq!(first(typed), Some(key), "{typed}");
     }
