@@ -9,10 +9,10 @@
 //! | --- | --- |
 //! | run a recipe from a program and read what came of it | [`run::execute`], and below |
 //! | score completions by a function or a type of mine | [`reward`], the whole how-to |
-//! | train by a method of mine, `[loop.NAME]` | [`loops::Method`] |
-//! | have completions come about otherwise, `[rollout.NAME]` | [`rollout::Source`] |
-//! | make rows in a program, `[data.task.NAME]` | [`data::tasks::OwnTask`] |
-//! | measure held-out completions, `eval/NAME` | [`Registry::metric`] |
+//! | train by a method of mine, `[loop.NAME]` | [`loops::Method`], [how](extending#a-method) |
+//! | have completions come about otherwise, `[rollout.NAME]` | [`rollout::Source`], [how](extending#a-source) |
+//! | make rows in a program, `[data.task.NAME]` | [`data::tasks::OwnTask`], [how](extending#a-task) |
+//! | measure held-out completions, `eval/NAME` | [`Registry::metric`], [how](extending#a-metric) |
 //! | give all of these their names, and run the command line with them | [`Registry`], [`cli`](fn@cli) |
 //! | let an engine of mine write the tokens | [`engine::Sampler`], [`policy::Policy::sample_with`] |
 //! | decode requests as they come, token by token | [`engine::Decoder::serve`], [`engine::Desk`] |
@@ -20,7 +20,7 @@
 //! | read a model family that is not there yet | [`model::Family`] |
 //! | mathematics alone: losses, advantages, equality of answers | [`loss`], [`advantage`], [`rationale`](mod@crate::rationale) |
 //!
-//! `docs/extending.md` walks through a program with one of each, `examples/extending`; `train init --crate my-rewards` writes a crate to begin with.
+//! [`extending`] walks through a program with one of each, `examples/extending` of the source; `train init --crate my-rewards` writes a crate to begin with.
 //!
 //! # A run from a program
 //!
@@ -142,11 +142,13 @@ pub mod scale;
 pub mod selftest;
 
 pub mod cli;
+
+pub mod extending;
 #[cfg(test)]
 mod near;
 
 pub use cli::cli;
 pub use error::{Error, Result};
 pub use recipe::Registry;
-/// Derives what sections of one's own are described by: see `docs/extending.md`.
+/// Derives what sections of one's own are described by: see [`extending`].
 pub use schemars;

@@ -168,7 +168,7 @@ pub struct LearnedOf {
 /// assert!(registry.methods.names().contains(&"imitate"));
 /// ```
 ///
-/// `examples/extending/method.rs` has one that samples, weighs and remembers.
+/// [How to write one](crate::extending#a-method): it has one that samples, weighs and remembers.
 pub trait Method {
     /// Called once, before the first step and before a resumed run's weights are restored: the policy is as the stage found
     /// it, and gets what it needs beside the model. `kept` is what an earlier call returned; what this one returns is kept in

@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 /// std::process::exit(rationale::cli(registry));
 /// ```
 ///
-/// `docs/extending.md` explains a method, a source and a reward of a file each; `examples/extending` is the program.
+/// [`extending`](mod@crate::extending) explains a method, a source, a reward and a task of a file each; `examples/extending` is the program.
 #[derive(Debug)]
 pub struct Registry {
     /// `[loop.NAME]`.

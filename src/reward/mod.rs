@@ -1,5 +1,7 @@
 //! What scores completions: the [`Reward`] trait, the registry of rewards by name, and the recipe's weighted set.
 //!
+//! [tools]: mod@crate::rollout::tools
+//!
 #![doc = include_str!("../../docs/custom-rewards.md")]
 
 use crate::data::Example;

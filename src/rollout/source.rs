@@ -70,7 +70,7 @@ use std::fmt::Debug;
 /// assert!(registry.sources.names().contains(&"twice"));
 /// ```
 ///
-/// `examples/extending/source.rs` has one with keys of its own.
+/// [How to write one](crate::extending#a-source), with keys of its own.
 pub trait Source {
     /// The section that it was built from, which says what it is like.
     fn section(&self) -> &dyn SourceSection;

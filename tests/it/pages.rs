@@ -80,10 +80,12 @@ fn prose(text: &str) -> String {
 
 /// The links of a page to files, as they are written.
 fn links(text: &str) -> Vec<String> {
-    let targets = prose(text);
-    let targets = targets.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let prose = prose(text);
+    let inline = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+    // `[word]: page.md` on a line of its own, for `[text][word]`.
+    let named = prose.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
     let inside = |link: &&str| !link.contains(':') && !link.starts_with('#') && !link.contains(' ');
-    targets.map(|(link, _)| link).filter(inside).map(String::from).collect()
+    inline.chain(named.map(|(_, link)| link)).filter(inside).map(String::from).collect()
 }
 
 /// Where a page's link leads, from the root, and the place on that page.

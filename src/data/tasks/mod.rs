@@ -87,7 +87,7 @@ pub enum BuiltIn {
 /// assert!(registry.keys().iter().any(|key| key.path == "data.task.squares"));
 /// ```
 ///
-/// `examples/extending/task.rs` has one with keys of its own.
+/// [How to write one](crate::extending#a-task), with keys of its own.
 pub trait OwnTask: Debug + Send + Sync + 'static {
     /// Those of its own keys whose values cannot be used, by their paths from here.
     fn check(&self) -> Vec<Misfit>;
