@@ -113,9 +113,13 @@ version = "0.1.0"
 edition = "2024"
 publish = false
 
+# README.md says how to take rationale from a repository or a registry. Methods, sources and tasks of one's own use the rest, in rationale's versions: tensors and errors pass between them.
 [dependencies]
 rationale = { path = SOURCE }
+anyhow = "1"
 serde = { version = "1", features = ["derive"] }
+serde_json = "1"
+tch = "0.24"
 
 # As rationale itself is compiled: lightly, since the work is libtorch's, so that builds are quick.
 PROFILE"#;
@@ -252,4 +256,15 @@ A trainer of rationales with rewards of its own; `[reward.brevity]` in `src/main
     cargo test --release
     cargo run --release -- --recipe recipe.toml
     cargo run --release -- keys reward.brevity
+
+Methods, sources, tasks and metrics are added in the same way: `docs/extending.md` of rationale has one of each.
+
+## On other machines
+
+`Cargo.toml` takes rationale from the path of its source, which is there on this machine alone. A repository or a registry that has it does as well:
+
+    rationale = { git = \"https://example.org/rationale.git\", tag = \"v0.1.0\" }
+    rationale = { version = \"0.1\", registry = \"ours\" }
+
+Neither brings libtorch: `.cargo/config.toml` has the folder that is compiled against and linked. `make setup` in a checkout of rationale fetches one.
 ";

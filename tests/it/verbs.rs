@@ -289,6 +289,12 @@ fn a_crate_is_written_that_finds_libtorch() {
             .join("src/lib.rs")
             .exists()
     );
+    // What passes between both crates is of one version.
+    let ours = fs::read_to_string(Path::new(source).join("Cargo.toml")).unwrap();
+    let ours: toml::Table = toml::from_str(&ours).unwrap();
+    for shared in ["anyhow", "tch"] {
+        assert_eq!(manifest["dependencies"][shared], ours["dependencies"][shared], "{shared}");
+    }
     // Its recipe is one, but for the reward that its own program registers.
     program.write("recipe.toml", &read("recipe.toml").replace("reward.brevity", "reward.length"));
     let said = program.verb(&["preview", "--recipe", "recipe.toml"]).code(2);
