@@ -1,4 +1,4 @@
-"""Writes how much memory each recipe plans into the last column of recipes/README.md.
+"""Writes how much memory each recipe plans into the column "memory" of recipes/README.md.
 
 usage: python3 scripts/recipes/memory.py PROGRAM MODEL
 
@@ -37,7 +37,7 @@ def main(program, model):
         # What no plan can tell is left as it stands.
         known = cells[4].strip() if len(cells) > 4 else ""
         said = f"{size / 1e9:.1f} GB" if size else known
-        lines[at] = "|" + "|".join(cells[:4]) + f"| {said} |"
+        lines[at] = "|" + "|".join(cells[:4] + [f" {said} "] + cells[5:]) + "|"
         print(name[1], said or "not known")
     index.write_text("\n".join(lines) + "\n")
 

@@ -87,12 +87,12 @@ fn why(recipe: &str) -> String {
     text.find(". ").map_or(text, |end| &text[..end]).trim_end_matches('.').to_owned()
 }
 
-/// What a recipe needs, its minutes and its memory: the last three columns of its row in a README's table.
+/// What a recipe needs, its minutes and its memory: columns of its row in a README's table.
 fn columns(readme: &str, name: &str) -> [String; 3] {
     let row = readme.lines().find(|line| line.contains(&format!("[`{name}`]")));
     let cells: Vec<&str> = row.unwrap_or_default().trim_matches('|').split('|').map(str::trim).collect();
     match cells[..] {
-        [_, _, needs, minutes, memory] => [needs, minutes, memory].map(str::to_owned),
+        [_, _, needs, minutes, memory, ..] => [needs, minutes, memory].map(str::to_owned),
         _ => Default::default(),
     }
 }
@@ -202,8 +202,8 @@ mod tests {
     fn a_recipe_says_why_in_its_first_sentence() {
         let text = "#:schema ./schema.json\n# Why: the engine in\n# five minutes. A model learns.\n\n[run]\n# not this.";
         assert_eq!(why(text), "the engine in five minutes");
-        let readme = "| recipe | why | needs | minutes | memory |\n\
-                      | [`quickstart`](quickstart.toml) | The engine | nothing | 3 to 5 | 0.7 GB |";
+        let readme = "| recipe | why | needs | minutes | memory | picture |\n\
+                      | [`quickstart`](quickstart.toml) | The engine | nothing | 3 to 5 | 0.7 GB | [it](it.svg) |";
         assert_eq!(columns(readme, "quickstart"), ["nothing", "3 to 5", "0.7 GB"]);
         assert_eq!(columns(readme, "other"), ["", "", ""]);
     }
