@@ -131,3 +131,22 @@ impl Init {
         Policy::new(model, tokenizer, eos, slots)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_weights_are_as_wide_as_is_said() {
+        let narrow = Init { initializer_range: 0.125, ..Init::default() };
+        assert!(narrow.check().is_empty());
+        assert_eq!(
+            (narrow.shape(9).initializer_range, Init::default().shape(9).initializer_range),
+            (0.125, 0.02)
+        );
+        for wrong in [0.0, -0.02, 1.5, f64::NAN] {
+            let found = Init { initializer_range: wrong, ..Init::default() }.check();
+            assert!(found.len() == 1 && found[0].key == "initializer_range", "{wrong}: {found:?}");
+        }
+    }
+}
