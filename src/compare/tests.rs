@@ -207,6 +207,9 @@ fn it_is_shown_as_tables_lines_and_a_picture() {
     for words in ["% arm is 50.0 points above base", "\narm & 87.5 [", "max\\_new\\_tokens & "] {
         assert!(tables.contains(words), "{words}: {tables}");
     }
+    let cells = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+    let odd = crate::log::table::latex(&cells(["arm", "a|b"]), &[cells(["[x]", "*"])]);
+    assert!(odd.contains("a\\textbar{}b") && odd.contains("\n{}[x] & *"), "{odd}");
     let lines: Vec<Vec<String>> =
         csv(&found).lines().map(|line| line.split(',').map(str::to_string).collect()).collect();
     assert!(lines.len() == 3 && lines.iter().all(|line| line.len() == lines[0].len()), "{lines:?}");

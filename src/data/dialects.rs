@@ -89,11 +89,16 @@ pub fn likely(row: &Row) -> String {
     if let Some(name) = ["conversations", "conversation", "dialogue"].iter().find(has) {
         return format!("data.columns.messages = \"{name}\"");
     }
-    let unread = || row.fields.keys().map(String::as_str).find(|name| !KNOWN.contains(name));
+    let taken =
+        |name: &str| [&KNOWN[..], &COMPLETIONS[..], &ANSWERS[..]].iter().any(|names| names.contains(&name));
+    let unread = || row.fields.keys().map(String::as_str).find(|name| !taken(name));
     let question = QUESTIONS.iter().find(has).copied().or_else(unread).unwrap_or("problem");
-    let line = |ours: &str, name: &&str| format!(" and data.columns.{ours} = \"{name}\"");
-    let completion = COMPLETIONS.iter().find(has).map(|name| line("completion", name));
-    let answer = || ANSWERS.iter().find(has).map(|name| line("answer", name));
+    let line = |ours: &str, name: &&str| {
+        let lacks = !row.fields.contains_key(ours);
+        lacks.then(|| format!(" and data.columns.{ours} = \"{name}\""))
+    };
+    let completion = COMPLETIONS.iter().find(has).and_then(|name| line("completion", name));
+    let answer = || ANSWERS.iter().find(has).and_then(|name| line("answer", name));
     format!("data.columns.question = {question:?}{}", completion.or_else(answer).unwrap_or_default())
 }
 
@@ -141,6 +146,12 @@ mod tests {
         assert_eq!(line(told), expected);
         let foreign = json!({"id": "a", "foo": "1+1", "bar": "2"});
         assert_eq!(line(foreign), "data.columns.question = \"foo\"");
+        // One column is not proposed twice, nor another in the place of one's own.
+        let nameless = json!({"response": "2", "foo": "1+1"});
+        let expected = "data.columns.question = \"foo\" and data.columns.completion = \"response\"";
+        assert_eq!(line(nameless), expected);
+        let own = json!({"query": "1+1", "answer": "2", "target": "x"});
+        assert_eq!(line(own), "data.columns.question = \"query\"");
         assert_eq!(line(json!({"dialogue": []})), "data.columns.messages = \"dialogue\"");
     }
 

@@ -45,7 +45,8 @@ impl Waiting {
     pub(super) fn new(patience: Duration, mut say: impl FnMut(Duration) + Send + 'static) -> Self {
         let (over, is_over) = channel::<()>();
         let began = Instant::now();
-        thread::spawn(move || {
+        // Where there is no thread to be had, who waits hears nothing.
+        let _ = thread::Builder::new().spawn(move || {
             while is_over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
                 say(began.elapsed());
             }

@@ -82,11 +82,16 @@ pub fn latex(header: &[String], rows: &[Vec<String>]) -> String {
         '&' | '%' | '$' | '#' | '_' | '{' | '}' => format!("\\{sign}"),
         '<' | '>' => format!("${sign}$"),
         '×' => r"$\times$".to_owned(),
+        '|' => r"\textbar{}".to_owned(),
         '\n' => " ".to_owned(),
         sign => sign.to_string(),
     };
     let cell = |cell: &String| readable(cell).chars().map(of).collect::<String>();
-    let row = |cells: &[String]| cells.iter().map(cell).collect::<Vec<_>>().join(" & ") + " \\\\\n";
+    let row = |cells: &[String]| {
+        let line = cells.iter().map(cell).collect::<Vec<_>>().join(" & ") + " \\\\\n";
+        // Behind the end of the line before, these would be that end's own.
+        if line.starts_with(['[', '*']) { format!("{{}}{line}") } else { line }
+    };
     let lines: String = rows.iter().map(|cells| row(cells)).collect();
     let columns = "r".repeat(header.len().saturating_sub(1));
     let head = row(header);

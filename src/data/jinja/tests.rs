@@ -84,6 +84,19 @@ fn no_text_grows_without_bounds() {
     let short = "x".repeat(9) + &"{# what follows is said once #}".repeat(1500);
     let often = of(&format!("{{% for i in range(90000) %}}{{% endfor %}}{short}"));
     assert_eq!(often.as_deref(), Ok("xxxxxxxxx"));
+    // A name that is looked up is gone through each time.
+    let name = "n"
+        .repeat(900)
+        .as_str()
+        .chars()
+        .zip("aeiou".chars().cycle())
+        .flat_map(|(a, b)| [a, b])
+        .collect::<String>();
+    for read in [name.clone(), format!("list.{name}"), format!("list['{name}']")] {
+        let looked_up =
+            of(&format!("{{% for i in range(99999) %}}{{% if {read} %}}{{% endif %}}{{% endfor %}}"));
+        assert!(looked_up.unwrap_err().contains("fuel"));
+    }
 }
 
 /// What is left of a template's time where so many milliseconds are gone.

@@ -23,25 +23,30 @@ struct Looks<'a> {
     marks: Vec<Mark>,
     /// Whether something is read far into a text, where no look can stand.
     far: bool,
-    /// Bytes of the longest piece of the template's own text.
+    /// Bytes of the longest piece of the template's own text, or of a name that it reads.
     longest: usize,
 }
 
 /// A template with looks.
 pub struct Looked {
     pub source: String,
-    /// Bytes of the longest piece that it writes of its own, without anything that would look at it.
+    /// Bytes of the longest piece that it writes of its own or name that it looks up, without anything that would look at the time.
     longest: usize,
 }
 
 impl Looked {
-    /// How many instructions it may take: `most`, but not so many that its own text alone comes to more than `raw` bytes.
+    /// How many instructions it may take: `most`, but not so many that its own text alone, or the names that are looked up, come to more than `raw` bytes.
     pub fn instructions(&self, most: u64, raw: u64) -> u64 {
         most.min((raw / self.longest.max(1) as u64).max(50_000))
     }
 }
 
 impl Looks<'_> {
+    /// So many bytes that one instruction goes through.
+    fn long(&mut self, bytes: usize) {
+        self.longest = self.longest.max(bytes);
+    }
+
     /// A filter behind what ends at `at`.
     fn after(&mut self, at: usize, filter: &'static str) {
         self.marks.push((at, false, "|", filter));
@@ -159,7 +164,7 @@ fn statement(statement: &Stmt, found: &mut Looks) {
     match statement {
         Stmt::Template(x) => statements(&x.children, found),
         Stmt::EmitExpr(x) => expression(&x.expr, found),
-        Stmt::EmitRaw(x) => found.longest = found.longest.max(x.raw.len()),
+        Stmt::EmitRaw(x) => found.long(x.raw.len()),
         Stmt::ForLoop(x) => {
             expression(&x.iter, found);
             found.in_time(&x.iter);
@@ -281,7 +286,10 @@ fn expression(one: &Expr, found: &mut Looks) {
             arguments(&x.args).for_each(|x| expression(x, found));
             found.after(end(one), TIME);
         }
-        Expr::GetAttr(x) => expression(&x.expr, found),
+        Expr::GetAttr(x) => {
+            expression(&x.expr, found);
+            found.long(x.name.len());
+        }
         Expr::GetItem(x) => {
             expression(&x.expr, found);
             expression(&x.subscript_expr, found);
@@ -309,6 +317,7 @@ fn expression(one: &Expr, found: &mut Looks) {
             }
             found.enclosing(x.span());
         }
-        Expr::Var(_) | Expr::Const(_) => {}
+        Expr::Var(x) => found.long(x.id.len()),
+        Expr::Const(x) => found.long(x.value.as_str().map_or(0, str::len)),
     }
 }
