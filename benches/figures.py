@@ -30,17 +30,16 @@ def flat(report, name=""):
 
 def figures(runs, recipe):
     found = {}
-    folders = [run for run in runs.iterdir() if re.fullmatch(re.escape(recipe) + r"-\d+", run.name)]
-    for run in sorted(folders, key=lambda run: int(run.name.rsplit("-", 1)[1])):
-        if not (run / "evaluations.jsonl").exists():
-            continue
+    named = ((run, re.fullmatch(re.escape(recipe) + r"-(\d+)", run.name)) for run in runs.iterdir())
+    seeds = {int(name[1]): run for run, name in named if name and (run / "evaluations.jsonl").exists()}
+    for seed, run in sorted(seeds.items()):
         last = {}
         for line in (run / "evaluations.jsonl").read_text().splitlines():
             told = json.loads(line)
             last[told["stage"]] = dict(flat(told["report"]))
         for stage, report in last.items():
             for name, value in report.items():
-                found.setdefault(stage, {}).setdefault(name, {})[run.name.rsplit("-", 1)[1]] = value
+                found.setdefault(stage, {}).setdefault(name, {})[str(seed)] = value
     return found
 
 
