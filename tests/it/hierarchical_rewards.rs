@@ -1,4 +1,4 @@
-//! The reward tables of four papers, each a recipe fragment, on literal completions.
+//! The reward tables of papers, each a recipe fragment, on literal completions.
 
 use crate::groups::group;
 use crate::near::near;
@@ -121,4 +121,17 @@ fn recon() {
     let fields = json!({"answer": "Option 2: cut prices", "option": 2});
     let found = scores(include_str!("../fixtures/rewards/recon.toml"), &format, fields, &texts);
     near(&found, [5.0, 2.0, -3.0, -5.0, -4.0, -4.0, -4.0], 1e-9);
+}
+
+/// The measure of recipes/cotar.toml: a completion begins with the passage's number, or with another, or with none.
+#[test]
+fn cotar() {
+    let fragment = r#"
+        [reward.hierarchical]
+        of = "text"
+        level = [{ name = "cited", test = "recall", gold = "relevant", separator = ":" }]
+    "#;
+    let texts = ["3: hip low, tem low\n#### ash", "2: hip low, tem low\n#### ash", "#### 3", "hip 3"];
+    let found = scores(fragment, &Format::default(), json!({"answer": "ash", "relevant": 3}), &texts);
+    near(&found, [1.0, 0.0, 0.0, 0.0], 1e-9);
 }
