@@ -113,7 +113,7 @@ pub fn top(scores: &Tensor, count: i64) -> Tensor {
 }
 
 /// The gradient of scores by implicit maximum likelihood (AIMLE, Minervini et al. 2023): with z = top(s + ε) and d = ∂L/∂z the estimate is
-/// (z − top(s − λ d + ε)) / λ, λ = β ‖s‖ / ‖d‖; 0 where d is.
+/// (z − top(s − λ d + ε)) / λ, λ = β ‖s‖ / ‖d‖; 0 where d is. The norms are of this text; in the authors' program they are of the whole batch.
 pub fn implicit(scores: &Tensor, noise: &Tensor, by_mask: &Tensor, count: i64, beta: f64) -> Tensor {
     let norm = |t: &Tensor| t.norm().double_value(&[]);
     let (scores, size) = (scores.detach(), norm(by_mask));

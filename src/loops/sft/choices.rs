@@ -2,7 +2,7 @@
 //! al. 2023, arXiv 2211.01562; the authors' loss, in decoder form: what is hidden is left out, positions kept).
 //!
 //! L = CE(s, y) + weight · CE_ε(s′, y), s_c the mean log p of choice c's tokens behind rationale c; s′ the same where of an example either all rationales are
-//! hidden or some of their tokens replaced by others.
+//! hidden or some of their tokens replaced by others. The authors' program draws that for each choice, and replaces just the share of its tokens.
 
 use crate::data::row::Problems;
 use crate::data::template::Jinja;
