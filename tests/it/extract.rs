@@ -108,6 +108,7 @@ fn masks_and_terms_go_together_or_are_refused() {
     };
     refused("plausible = 1.0", "no row has a column `spans`");
     refused("shortcut = 1.0", "loop.extract.shortcut");
+    refused("plausible = 1.0\nmarked = 0.0", "loop.extract.marked");
     refused("labels = [\"low\", \"middle\"]", "its label \"high\" is none of low, middle");
     refused("several = \"conditions\"", "give it a column `conditions`");
     refused("mask.kind = \"none\"", "loop.extract.rationale");

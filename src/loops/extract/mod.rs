@@ -14,7 +14,7 @@ pub use section::{Against, Contrast, Extract, Hinge, Mask, MaskKind, Units};
 
 use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker};
 use crate::data::row::{Problems, named};
-use crate::data::{Example, Prompted};
+use crate::data::{Dataset, Example, Prompted};
 use crate::error::{Error, Result};
 use crate::eval::RowFigures;
 use crate::log::Metrics;
@@ -106,12 +106,16 @@ impl Section for Extract {
             let why = "and nothing can be learned from that";
             return Err(Error::Data(format!("{}: all rows have {all}, {why}", setup.rows.name)));
         }
-        let marked = setup.rows.examples.iter().any(|row| row.fields.contains_key("spans"));
-        if self.reads_spans() && !marked {
-            return Err(Error::Data(format!(
-                "{}: no row has a column `spans`, which loop.extract's plausible, shortcut and contrast learn from; add it, [[start, end], …] in bytes",
-                setup.rows.name
-            )));
+        let marked = |rows: &Dataset| rows.examples.iter().any(|row| row.fields.contains_key("spans"));
+        let had = marked(&setup.rows);
+        let unread = |row: &&mut Example| !self.reads_spans_of(&row.id, setup.run_seed);
+        setup.rows.examples.iter_mut().filter(unread).for_each(|row| drop(row.fields.remove("spans")));
+        if self.reads_spans() && !marked(&setup.rows) {
+            let why = match had {
+                true => "no row with a column `spans` is among those whose marks are read; raise loop.extract.marked",
+                false => "no row has a column `spans`, which loop.extract's plausible, shortcut and contrast learn from; add it, [[start, end], …] in bytes",
+            };
+            return Err(Error::Data(format!("{}: {why}", setup.rows.name)));
         }
         Ok(Box::new(ExtractMethod {
             extract: self.clone(),

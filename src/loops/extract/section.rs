@@ -1,6 +1,7 @@
 //! `[loop.extract]`: its keys, their defaults and which values they may have.
 
 use crate::section::{Idle, Misfit, broken, under};
+use crate::seed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +52,8 @@ pub struct Extract {
     pub noise: f64,
     /// All terms but cross-entropies count in each so manieth step.
     pub every: usize,
+    /// The share of training rows whose marked spans are read, drawn by `run.seed`: the same rows in all stages (SSR's paper: a quarter).
+    pub marked: f64,
 }
 
 /// What is selected as one.
@@ -167,6 +170,7 @@ impl Default for Extract {
             contrast: Contrast::default(),
             noise: 0.0,
             every: 1,
+            marked: 1.0,
         }
     }
 }
@@ -193,6 +197,9 @@ impl Extract {
         idle.extend(
             of_weights.iter().filter(|(weight, ..)| *weight == 0.0).map(|(_, key, why)| (*key, *why)),
         );
+        if !self.reads_spans() {
+            idle.push(("marked", "without plausible, shortcut and contrast, which alone read marked spans"));
+        }
         idle
     }
 
@@ -286,6 +293,7 @@ impl Extract {
             ),
             (self.contrast.others >= 1, "contrast.others", "it must be at least 1"),
             (self.every >= 1, "every", "it must be at least 1"),
+            (self.marked > 0.0 && self.marked <= 1.0, "marked", "it must be above 0 and at most 1"),
         ]));
         found
     }
@@ -298,6 +306,11 @@ impl Extract {
     /// How many of `units` are selected where their number is fixed.
     pub fn count(&self, units: usize) -> usize {
         ((self.share * units as f64).round() as usize).clamp(1, units.max(1))
+    }
+
+    /// Whether the marked spans of the training row `id` are among those that are read.
+    pub fn reads_spans_of(&self, id: &str, run_seed: u64) -> bool {
+        seed::uniform(seed::derive(&[run_seed, seed::of_text("marked"), seed::of_text(id)])) < self.marked
     }
 
     /// Whether a row's marked spans are read.
@@ -320,9 +333,9 @@ mod tests {
         assert_eq!(keys(""), [""; 0]);
         assert_eq!(
             keys(
-                "labels = ['a', 'a']\ncue = ''\nshare = 1.0\nwhole = -1.0\nevery = 0\nmask.temperature = [0.0, 1.0]"
+                "labels = ['a', 'a']\ncue = ''\nshare = 1.0\nwhole = -1.0\nevery = 0\nmarked = 0.0\nmask.temperature = [0.0, 1.0]"
             ),
-            ["whole", "labels", "cue", "share", "mask.temperature", "whole", "every"]
+            ["whole", "labels", "cue", "share", "mask.temperature", "whole", "every", "marked"]
         );
         assert_eq!(
             keys("sufficient = { weight = 1.0, margin = -1.0, against = 'rationale' }"),
@@ -336,6 +349,20 @@ mod tests {
         assert_eq!(keys("mask.kind = 'attention'\nwhole = 0.0\ncouple = 0.1"), [""; 0]);
     }
 
+    /// A quarter of the rows, the same whenever it is asked, others of another seed; all by default.
+    #[test]
+    fn marks_are_read_of_a_share_of_the_rows() {
+        let quarter = Extract { marked: 0.25, ..Extract::default() };
+        let read = |extract: &Extract, seed| -> Vec<usize> {
+            (0..4000).filter(|row| extract.reads_spans_of(&format!("report-{row}"), seed)).collect()
+        };
+        let found = read(&quarter, 3);
+        assert!((900..1100).contains(&found.len()), "{}", found.len());
+        assert_eq!(found, read(&quarter, 3));
+        assert_ne!(found, read(&quarter, 4));
+        assert_eq!(read(&Extract::default(), 3).len(), 4000);
+    }
+
     #[test]
     fn what_a_mask_does_not_read_is_idle() {
         let all = |text: &str| -> Vec<&'static str> {
@@ -343,7 +370,7 @@ mod tests {
             section.without_effect().into_iter().map(|(key, _)| key).collect()
         };
         let unweighed = all("mask.kind = 'gumbel'");
-        assert_eq!(unweighed.len(), 5, "{unweighed:?}");
+        assert_eq!(unweighed.len(), 6, "{unweighed:?}");
         let weighed =
             "mask.kind = 'gumbel'\ncontrast.weight = 1.0\nsingular = { weight = 1.0, margin = 0.1 }";
         assert_eq!(all(weighed).len(), 3);
