@@ -67,19 +67,25 @@ impl Reward for Comparer {
             "answer" => String::new(),
             name => column::text(example, name)?,
         };
-        // Of each rollout: what is compared, what it is compared with, its steps.
-        let mut texts: Vec<&str> = Vec::new();
+        // What all are compared with stands there once, or it alone would say what they have in common. Then of each rollout: what is compared, its own answer where that is what
+        // it is compared with, its steps.
+        let own_answer = section.to == "answer";
+        let mut texts: Vec<&str> = if own_answer { vec![] } else { vec![other.as_str()] };
         for rollout in &group.rollouts {
             texts.push(section.of.of(rollout));
-            texts.push(if section.to == "answer" { rollout.answer().unwrap_or("") } else { &other });
+            if own_answer {
+                texts.push(rollout.answer().unwrap_or(""));
+            }
             texts.extend(self.steps(rollout).map(|step| &rollout.text[step]));
         }
         let vectors = judge.embed(&texts, models.budget)?;
         let vectors = if section.centre { centred(vectors) } else { vectors };
         let mut vectors = vectors.into_iter();
         let mut next = || vectors.next().unwrap_or_default();
+        let shared = if own_answer { None } else { Some(next()) };
         let score = |rollout: &Rollout| {
-            let (own, other) = (next(), next());
+            let own = next();
+            let other = shared.clone().unwrap_or_else(&mut next);
             let step = |span: Range<usize>| StepScore {
                 value: cosine(&next(), &other),
                 tokens: policy.tokenizer.tokens_of(&rollout.tokens, span),
@@ -126,6 +132,12 @@ mod tests {
         // Of the two completions, "two" against "two" and against "three".
         let own = scored("[similarity]\nto = \"answer\"\nof = \"answer\"");
         assert!((own[0].value - 1.0).abs() < 1e-6 && own[0].steps.is_none());
-        assert!(scored("[similarity]\nto = \"gold\"\ncentre = true")[1].value > 0.999);
+        let apart = scored("[similarity]\nto = \"gold\"\ncentre = true");
+        assert!(apart[1].value > 0.999);
+        // What all are held against counts once in what all have in common.
+        let vectors = centred(policy.embed(&["two", "one\ntwo", "two", ""], 64).unwrap());
+        for (score, own) in apart.iter().zip(&vectors[1..]) {
+            assert!((score.value - cosine(own, &vectors[0])).abs() < 1e-6);
+        }
     }
 }

@@ -194,20 +194,26 @@ fn radio_ranks_passages_by_rationales() {
             "stage.reader.run.steps=2",
             "stage.truth.data.task.report.train=8",
             "stage.radio.run.steps=2",
-            "stage.question.run.steps=2",
+            "stage.radio-first.data.task.report.train=8",
+            "stage.question-first.data.task.report.train=8",
         ],
     );
-    // Eight passages a report, scored by both; the lists are of one of each.
+    // Twelve passages a report, scored by both; the lists are of one of each.
     let traces = program.traces("by-rationale");
-    assert_eq!(traces.len(), 24 * 8);
+    assert_eq!(traces.len(), 24 * 12);
     assert!(
         traces
             .iter()
             .all(|trace| trace["scores"]["rationale"].is_number() && trace["scores"]["question"].is_number())
     );
-    for stage in ["radio", "question"] {
-        assert_eq!(number(&program.steps(stage)[0], "lists/built"), 24.0, "{stage}");
-        assert_eq!(number(judged(&program.evaluations(), stage), "steps"), 8.0, "{stage}");
+    assert_eq!(number(&program.steps("radio")[0], "lists/built"), 24.0);
+    let evaluations = program.evaluations();
+    assert_eq!(number(judged(&evaluations, "radio"), "steps"), 8.0);
+    // Behind one passage of each of eight reports, the reader is asked.
+    for [first, read] in [["radio-first", "radio-read"], ["question-first", "question-read"]] {
+        assert_eq!(program.traces(first).len(), 8, "{first}");
+        let last = evaluations.iter().rfind(|line| line["stage"] == read).expect(read);
+        assert_eq!(number(&last["report"], "questions"), 8.0, "{read}");
     }
 }
 
