@@ -218,26 +218,26 @@ fn radio_ranks_passages_by_rationales() {
 }
 
 #[test]
-fn careless_rationales_are_ranked_before_they_are_learned() {
+fn careless_rationales_are_ranked_before_they_are_shown() {
     let program = small(
         "rationale-ranking",
         &[
-            "stage.reader.run.steps=2",
+            "stage.plain.run.steps=2",
+            "stage.doubting.run.steps=2",
             "stage.ranker.run.steps=2",
-            "stage.kept.data.task.report.train=16",
-            "stage.kept.select.min_reward=-100.0",
-            "stage.all.run.steps=1",
-            "stage.all.data.task.report.train=16",
-            "stage.all.data.task.report.eval=6",
-            "stage.ranked.run.steps=1",
+            "stage.written.data.task.report.train=16",
         ],
     );
-    assert_eq!(number(judged(&program.evaluations(), "ranker"), "steps"), 6.0);
+    let evaluations = program.evaluations();
+    assert_eq!(number(judged(&evaluations, "ranker"), "steps"), 6.0);
     // Each is scored by its rationale, which is not all of it.
-    let kept = program.traces("kept");
-    assert_eq!(kept.len(), 16);
-    assert!(kept.iter().all(|trace| trace["scores"]["process"].is_number()));
-    assert_eq!((program.steps("all").len(), program.steps("ranked").len()), (1, 1));
+    let written = program.traces("written");
+    assert_eq!(written.len(), 16);
+    assert!(written.iter().all(|trace| trace["scores"]["process"].is_number()));
+    for stage in ["plain-alone", "plain-all", "plain-ranked", "doubting-all", "doubting-ranked"] {
+        let last = evaluations.iter().rfind(|line| line["stage"] == stage).expect(stage);
+        assert_eq!(number(&last["report"], "questions"), 16.0, "{stage}");
+    }
 }
 
 #[test]
