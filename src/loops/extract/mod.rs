@@ -29,6 +29,7 @@ use objective::Objective;
 use reading::Reading;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 /// How β of AIMLE moves after a step, towards one unit a text that its gradient reaches.
@@ -108,8 +109,9 @@ impl Section for Extract {
         }
         let marked = |rows: &Dataset| rows.examples.iter().any(|row| row.fields.contains_key("spans"));
         let had = marked(&setup.rows);
-        let unread = |row: &&mut Example| !self.reads_spans_of(&row.id, setup.run_seed);
-        setup.rows.examples.iter_mut().filter(unread).for_each(|row| drop(row.fields.remove("spans")));
+        let unread = |row: &&mut Arc<Example>| !self.reads_spans_of(&row.id, setup.run_seed);
+        let rows = setup.rows.examples.iter_mut().filter(unread);
+        rows.for_each(|row| drop(Arc::make_mut(row).fields.remove("spans")));
         if self.reads_spans() && !marked(&setup.rows) {
             let why = match had {
                 true => "no row with a column `spans` is among those whose marks are read; raise loop.extract.marked",
