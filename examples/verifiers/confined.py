@@ -79,21 +79,27 @@ def run(code, seconds=2, megabytes=512, most=1 << 16):
     """What `code` wrote to standard output, and whether it ended well in time."""
     if version() == 0:
         raise Unconfined("this kernel has no landlock")
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", code],
-            cwd=folder,
-            env={},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=lambda: confine(folder, seconds, megabytes),
-        )
+    # Output goes to a file, whose size is limited as a pipe's is not; its name is unknown to the code, which can only write to it.
+    with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile() as out:
+        with open(out.name, "wb") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", code],
+                cwd=folder,
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=lambda: confine(folder, seconds, megabytes),
+            )
         try:
-            out, _ = process.communicate(timeout=2 * seconds + 1)
+            ended = process.wait(timeout=2 * seconds + 1) == 0
         except subprocess.TimeoutExpired:
+            ended = False
+        # And what it has started and left behind.
+        try:
             os.killpg(process.pid, 9)
-            out, _ = process.communicate()
-            return out[:most].decode(errors="replace"), False
-        return out[:most].decode(errors="replace"), process.returncode == 0
+        except ProcessLookupError:
+            pass
+        process.wait()
+        return out.read(most).decode(errors="replace"), ended

@@ -6,7 +6,7 @@ use crate::skip::skip;
 use rationale::data::Example;
 use rationale::rationale::Format;
 use rationale::reward::Models;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const CALCULATOR: &str = r#"
 [[stage.rollout.tools.tool]]
@@ -237,7 +237,34 @@ class Division:
     def solve(self): return self.a / 2
 ```";
 
-/// Of four completions one is right; one draws nothing, one prints a verdict of its own, one reads this project's files.
+/// What a program of `examples/verifiers` says of completions.
+struct Verified {
+    scores: Vec<f64>,
+    figures: Vec<(String, f64)>,
+}
+
+impl Verified {
+    fn of(program: &str, fields: &Value, texts: &[&str]) -> Self {
+        let answer = fields["answer"].as_str().map(str::to_owned);
+        let fields = fields.as_object().unwrap().clone();
+        let example = Example { answer, fields, ..Example::text("row:1", "48 / 2?") };
+        let mut group = crate::groups::group(example, texts, &Format::default());
+        let file = format!("{}/examples/verifiers/{program}", env!("CARGO_MANIFEST_DIR"));
+        let recipe = format!("[command]\ncommand = [\"python3\", \"-B\", \"{file}\"]\ntimeout_s = 120");
+        let mut rewards = crate::groups::rewards(&recipe).unwrap();
+        rewards.score(std::slice::from_mut(&mut group), &Models::none()).unwrap();
+        Self { scores: group.rewards(), figures: rewards.figures() }
+    }
+
+    /// 1 for each completion that passes a test.
+    fn passed(&self, test: &str) -> Vec<f64> {
+        let name = format!("command/{test}");
+        self.figures.iter().filter(|(of, _)| *of == name).map(|(_, passed)| *passed).collect()
+    }
+}
+
+/// Of four completions one is right; one draws nothing, one prints a verdict of its own, one reads this project's files. Of three queries one is right, one has
+/// another order, one would open a file.
 #[test]
 fn a_verifier_runs_what_a_model_wrote() {
     let folder = format!("{}/examples/verifiers", env!("CARGO_MANIFEST_DIR"));
@@ -252,18 +279,33 @@ fn a_verifier_runs_what_a_model_wrote() {
     let reads = drawn.replace("self.a / 2\n", &format!("open({folder:?} + '/efa.py').read()\n"));
     let same = CLASS.replace("DRAWN", "48");
     let texts = [drawn.as_str(), same.as_str(), forged, reads.as_str()];
-    let example = Example { answer: Some("24".into()), ..Example::text("row:1", "48 / 2?") };
-    let mut group = crate::groups::group(example, &texts, &Format::default());
-    let recipe = format!("[command]\ncommand = [\"python3\", \"-B\", \"{folder}/efa.py\"]\ntimeout_s = 120");
-    let mut rewards = crate::groups::rewards(&recipe).unwrap();
-    rewards.score(std::slice::from_mut(&mut group), &Models::none()).unwrap();
-    assert_eq!(group.rewards(), [1.0, 0.0, 0.0, 0.0]);
-    let figures = rewards.figures();
-    let passed = |test: &str| {
-        let of = figures.iter().filter(|(name, _)| *name == format!("command/{test}"));
-        of.map(|(_, passed)| *passed).collect::<Vec<_>>()
-    };
-    assert_eq!(passed("matches_original"), [1.0, 1.0, 0.0, 0.0]);
-    assert_eq!(passed("has_dof"), [1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(passed("is_extractable"), [1.0, 1.0, 0.0, 0.0]);
+    let classes = Verified::of("efa.py", &json!({"answer": "24"}), &texts);
+    assert_eq!(classes.scores, [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(classes.passed("matches_original"), [1.0, 1.0, 0.0, 0.0]);
+    assert_eq!(classes.passed("has_dof"), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(classes.passed("is_extractable"), [1.0, 1.0, 0.0, 0.0]);
+
+    let schema = "create table pets(name, age); insert into pets values ('bo', 3), ('mia', 5);";
+    let row = json!({"schema": schema, "sql": "select name from pets order by age desc"});
+    let texts = [
+        "```sql\nselect name from pets where age > 1 order by age desc;\n```",
+        "#### select name from pets",
+        "#### attach database 'a' as b",
+    ];
+    let queries = Verified::of("sql.py", &row, &texts);
+    assert_eq!(queries.scores, [1.0, 0.0, 0.0]);
+    assert_eq!(queries.passed("is_executable"), [1.0, 1.0, 0.0]);
+    assert_eq!(queries.passed("is_right"), [1.0, 0.0, 0.0]);
+}
+
+/// Calls of an interface are looked up in what it was recorded to say.
+#[test]
+fn a_verifier_looks_calls_up() {
+    let row = json!({"responses": {"user(3)": "41", "town(41)": "17"}, "answer": "17"});
+    let texts = ["a town\n#### town(user(3))", "#### user(3)", "#### town(user(4))", "#### 17"];
+    let calls = Verified::of("api.py", &row, &texts);
+    assert_eq!(calls.scores, [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(calls.passed("is_call"), [1.0, 1.0, 1.0, 0.0]);
+    assert_eq!(calls.passed("is_answered"), [1.0, 1.0, 0.0, 0.0]);
+    assert_eq!(calls.passed("is_right"), [1.0, 0.0, 0.0, 0.0]);
 }
