@@ -1,7 +1,8 @@
-//! The reward tables of papers, each a recipe fragment, on literal completions.
+//! The reward tables of four papers, each a recipe fragment, on literal completions; and those of the recipes that are shipped, as they stand there.
 
 use crate::groups::group;
 use crate::near::near;
+use crate::recipes::shipped;
 use rationale::Registry;
 use rationale::data::Example;
 use rationale::rationale::{AnswerForm, Format};
@@ -9,9 +10,23 @@ use rationale::reward::{Models, Rewards};
 use serde_json::{Value, json};
 
 fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec<f64> {
-    let registry = Registry::default();
     let recipe: toml::Table = toml::from_str(fragment).unwrap();
-    let mut rewards = Rewards::build(recipe["reward"].as_table().unwrap(), &registry, format).unwrap();
+    by(recipe["reward"].as_table().unwrap(), format, fields, texts)
+}
+
+/// The same of a stage of a recipe that is shipped.
+fn of_stage(name: &str, stage: &str, fields: &Value, texts: &[&str]) -> Vec<f64> {
+    let recipe: toml::Table = toml::from_str(&shipped(name)).unwrap();
+    let format = recipe["data"].as_table().unwrap().get("format");
+    let format = format.map_or_else(Format::default, |format| format.clone().try_into().unwrap());
+    let stages = recipe["stage"].as_array().unwrap();
+    let found = stages.iter().find(|of| of["name"].as_str() == Some(stage)).expect(stage);
+    by(found["reward"].as_table().unwrap(), &format, fields.clone(), texts)
+}
+
+fn by(section: &toml::Table, format: &Format, fields: Value, texts: &[&str]) -> Vec<f64> {
+    let registry = Registry::default();
+    let mut rewards = Rewards::build(section, &registry, format).unwrap();
     let fields = fields.as_object().unwrap().clone();
     let answer = fields.get("answer").map(|a| a.as_str().map_or(a.to_string(), str::to_owned));
     let mut group = group(Example { answer, fields, ..Example::text("x", "?") }, texts, format);
@@ -134,4 +149,75 @@ fn cotar() {
     let texts = ["3: hip low, tem low\n#### ash", "2: hip low, tem low\n#### ash", "#### 3", "hip 3"];
     let found = scores(fragment, &Format::default(), json!({"answer": "ash", "relevant": 3}), &texts);
     near(&found, [1.0, 0.0, 0.0, 0.0], 1e-9);
+}
+
+/// Credit for what of a route is right: 1 for an answer, 1 for the right one, half the F1 of what it names (3 common of 3 and 6 are 2/3); with one change half as much again.
+#[test]
+fn routes_as_the_recipe_has_them() {
+    let fields = json!({"answer": "red a b c; blue c d", "transfers": 1});
+    let texts = ["red a b c\nblue c d\n#### red a b c; blue c d", "red\n#### red a b", "red a b"];
+    let plain = [2.5, 1.0 + 1.0 / 3.0, 0.0];
+    near(of_stage("routes", "detail", &fields, &texts), plain, 1e-9);
+    for stage in ["weighed", "staged"] {
+        near(of_stage("routes", stage, &fields, &texts), plain.map(|score| 1.5 * score), 1e-9);
+    }
+    let fields = json!({"answer": "red a b c; blue c d", "transfers": 0});
+    near(of_stage("routes", "staged", &fields, &texts), plain, 1e-9);
+}
+
+/// All that is needed, a node too many, one too few; then no candidate, a cycle, a node that is selected and not used, no workflow.
+#[test]
+fn workflows_as_the_recipe_has_them() {
+    let fields = json!({"answer": "load>crop; crop>mask", "nodes": ["load", "crop", "mask", "blur"], "used": ["load", "crop", "mask"]});
+    let texts = [
+        "shape of mask\n#### <nodes>load; crop; mask</nodes><flow>load>crop; crop>mask</flow>",
+        "#### <nodes>load; crop; mask; blur</nodes><flow>load>crop; crop>mask; load>blur</flow>",
+        "#### <nodes>load; crop</nodes><flow>load>crop</flow>",
+        "#### <nodes>load; ink</nodes><flow>load>ink</flow>",
+        "#### <nodes>load; crop</nodes><flow>load>crop; crop>load</flow>",
+        "#### <nodes>load; crop; mask</nodes><flow>load>crop</flow>",
+        "#### <nodes>load; crop</nodes>",
+    ];
+    let two = 0.75 + 0.25 * 2.0 / 3.0;
+    near(
+        of_stage("comfyui-r1", "reinforced", &fields, &texts),
+        [1.0, 1.0, two, -1.0, -1.0, -1.0, -1.0],
+        1e-9,
+    );
+    // F1 in the place of recall: 2 · 3 / (4 + 3), 2 · 2 / (2 + 3).
+    let [over, under] = [6.0 / 7.0, 0.8].map(|share| 0.75 + 0.25 * share);
+    near(
+        of_stage("comfyui-r1", "reinforced-exact", &fields, &texts),
+        [1.0, over, under, -1.0, -1.0, -1.0, -1.0],
+        1e-9,
+    );
+}
+
+/// Half for a list, and 1, 1/2 or nothing for the place of the right condition in it.
+#[test]
+fn ranked_diagnoses_as_the_recipe_has_them() {
+    let texts = [
+        "hip low, tem low\n<ranked>ash, bur, cor, dal</ranked>",
+        "hip low, tem low\n<ranked>bur, ash, cor, dal</ranked>",
+        "<ranked>bur, bur, ash</ranked>",
+        "<ranked>cor, bur</ranked>",
+        "hip low, tem low",
+    ];
+    let found = of_stage("ranked-diagnosis", "reinforced", &json!({"answer": "ash"}), &texts);
+    near(found, [1.5, 1.0, 1.0, 0.5, 0.0], 1e-9);
+}
+
+/// Right, wrong, no answer; thinking that is not closed, that is closed twice, that is closed behind an answer.
+#[test]
+fn games_as_the_recipe_has_them() {
+    let texts = [
+        "up 5, down 3</think>#### up",
+        "up 5, down 3</think>#### down",
+        "up 5, down 3</think>",
+        "#### up",
+        "up 5</think>down 3</think>#### up",
+        "#### up</think>#### up",
+    ];
+    let found = of_stage("recon", "reinforced", &json!({"answer": "up"}), &texts);
+    near(found, [5.0, -3.0, -5.0, -4.0, -4.0, -4.0], 1e-9);
 }
