@@ -220,7 +220,7 @@ def main(kind, data, out):
     for path in files:
         kept, left = converted(path, make, seen)
         why = ", ".join(f"{count} {reason}" for reason, count in left.most_common())
-        print(f"{path}: {len(kept)} rows" + (f"; left out: {why}" if why else ""), file=sys.stderr)
+        print(f"{path}: {len(kept)} of {len(kept) + sum(left.values())} rows" + (f"; left out: {why}" if why else ""), file=sys.stderr)
         # A split without answers, as tests of leaderboards are, makes no file.
         if kept:
             written(out / path.name, kept)

@@ -5,6 +5,7 @@ use crate::recipes::{Tiny, shipped, small};
 use crate::server::Teacher;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::process::Command;
 
 /// The recipe `name` with a new model in the place of SmolLM2, over `rows.jsonl`, `more` in front of its first stage.
 fn tiny(name: &str, model: &Tiny, more: &str) -> String {
@@ -166,6 +167,69 @@ fn poda_contrasts_what_premises_turn_round() {
     assert_eq!((number(first, "pairs/built"), number(first, "pairs/dropped/not_analysed")), (6.0, 2.0));
     assert!(number(last, "loss") < number(first, "loss"), "{first} {last}");
     assert!(number(last, "cosine/margins") > number(first, "cosine/margins"), "{first} {last}");
+}
+
+/// Rows as the hub has them become those that three recipes ask for; what cannot be used is counted, and the recipes read the rest.
+#[test]
+fn public_rows_become_those_of_the_recipes() {
+    let reading = json!({"id_string": "r", "context": "All sleep.", "question": "Who?", "answers": ["a", "b", "c"], "label": 1});
+    let explained = json!({"id": "e", "question": "Where?", "choices": {"label": ["A", "B"], "text": ["sea", "land"]}, "answerKey": "B", "rationale": "It walks."});
+    let sum = json!({"question": "1+1?", "answer": "one and one: <<1+1=2>>2\n#### 2"});
+    let rated =
+        |response: &str, mark: i32| json!({"prompt": "3+4?", "response": response, "helpfulness": mark});
+    let judged = |response: &str| {
+        format!("Asked: 3+4?\nAnswered: {response}\nRubric: 5 is as helpful as can be, 1 does not help.")
+    };
+    let cases = [
+        (
+            ["frodo", "rationales", "2 of 3 rows; left out: 1 no answer"],
+            vec![sum, explained.clone(), json!({"question": "2+2?", "rationale": "two and two"})],
+            vec![
+                json!({"id": "train-1", "question": "1+1?", "rationale": "one and one: 2", "answer": "2"}),
+                json!({"id": "e", "question": "Where?\n(A) sea\n(B) land", "rationale": "It walks.", "answer": "B", "choices": ["sea", "land"]}),
+            ],
+        ),
+        (
+            [
+                "poda-contrastive",
+                "options",
+                "1 of 3 rows; left out: 1 not three to ten options that differ, 1 come again",
+            ],
+            vec![explained, reading.clone(), reading],
+            vec![
+                json!({"id": "r", "question": "All sleep.\nWho?", "choices": ["a", "b", "c"], "answer": "B"}),
+            ],
+        ),
+        (
+            ["self-rationalizing-judge", "judgements", "2 of 3 rows; left out: 1 no mark"],
+            vec![rated("7", 4), rated("9", 0), rated("8", 5)],
+            vec![
+                json!({"id": "train-1", "question": judged("7"), "answer": "5"}),
+                json!({"id": "train-2", "question": judged("9"), "answer": "1"}),
+            ],
+        ),
+    ];
+    for ([recipe, kind, counted], public, expected) in cases {
+        let program = Program::new(&tiny(recipe, &Tiny { context: Some(2048), ..Tiny::BYTES }, ""));
+        let (data, made) = (program.out().with_file_name("public"), program.out().with_file_name("made"));
+        std::fs::create_dir(&data).unwrap();
+        program.write("public/train.jsonl", &rows(&public));
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/public/rows.py");
+        let convert = || Command::new("python3").args([script, kind]).args([&data, &made]).output().unwrap();
+        let output = convert();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.contains(counted), "{recipe}: {said}");
+        let text = std::fs::read_to_string(made.join("train.jsonl")).unwrap();
+        let found: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(found, expected, "{recipe}");
+        let sets = ["data.train=made/train.jsonl", "data.template.chat=false"];
+        program.train(&["--dry-run", "--set", sets[0], "--set", sets[1]]).success();
+        // A line that is no row is told by its place, and leaves what was made as it was.
+        program.write("public/train.jsonl", &format!("{}{{\n", rows(&public)));
+        let said = String::from_utf8_lossy(&convert().stderr).into_owned();
+        assert!(said.contains(&format!("train.jsonl:{}: ", public.len() + 1)), "{recipe}: {said}");
+        assert_eq!(std::fs::read_to_string(made.join("train.jsonl")).unwrap(), text, "{recipe}");
+    }
 }
 
 #[test]
