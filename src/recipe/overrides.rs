@@ -196,9 +196,16 @@ enum State {
     Wired,
 }
 
+/// Whether an earlier stage's product stands there, or a list of nothing else.
+fn wired(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::String(text)) => text.starts_with('@'),
+        Some(Value::Array(list)) => !list.is_empty() && list.iter().all(|one| wired(Some(one))),
+        _ => false,
+    }
+}
+
 fn state(over: &Override, table: &Table, rules: &Rules) -> State {
-    let wired =
-        |value: Option<&Value>| value.and_then(Value::as_str).is_some_and(|text| text.starts_with('@'));
     let (key, listed) = (over.key(), &rules.references);
     let refers = listed.iter().any(|listed| named_by(listed, &key) == Some(&key));
     if refers && wired(at(table, &over.path)) {
@@ -340,6 +347,19 @@ mod tests {
         assert_eq!(refused, format!("recipe: --set optim.muon=false: {none}"));
         let refused = read("[[stage]]\nname = \"a\"\nloop.sft = {}\noptim.muon = false\n", &[]).unwrap_err();
         assert_eq!(refused.to_string(), format!("recipe: a.toml:4: optim.muon = false: {none}"));
+    }
+
+    #[test]
+    fn lists_of_what_stages_made_stay() {
+        let text = "[data]\ntrain = \"rows\"\n[[stage]]\nname = \"a\"\nloop.collect = {}\n\
+                    [[stage]]\nname = \"b\"\nloop.collect = {}\n\
+                    [[stage]]\nname = \"c\"\nloop.sft = {}\ndata.train = [\"@a\", \"@b\"]\n";
+        let trains = |set: &str| -> Vec<String> {
+            let recipe = Recipe::parse("a.toml", text, &[set.to_owned()]).unwrap();
+            recipe.stages().iter().map(|stage| stage.table["data"]["train"].to_string()).collect()
+        };
+        assert_eq!(trains("data.train=other"), ["\"other\"", "\"other\"", "[\"@a\", \"@b\"]"]);
+        assert_eq!(trains("stage.c.data.train=other"), ["\"rows\"", "\"rows\"", "\"other\""]);
     }
 
     #[test]
