@@ -1,5 +1,6 @@
 //! What the end of a run says: the evaluations side by side, and rationales before and after.
 
+use crate::eval::process::Process;
 use crate::eval::search::Search;
 use crate::eval::{Evaluation, OwnSteps};
 use crate::log::plot::{Curve, Panel};
@@ -94,6 +95,20 @@ pub fn by_number(title: &str, search: &Search) -> Panel {
     Panel { title: title.to_string(), curves: search.accuracy.iter().map(curve).collect() }
 }
 
+/// What a row says of a reward model; none where it was not looked at.
+type OfRewardModel = fn(&Process) -> Option<String>;
+
+const OF_REWARD_MODELS: [(&str, OfRewardModel); 6] = [
+    ("judgements right", |found| Some(percent(found.accuracy))),
+    ("AUROC", |found| found.auroc.map(|area| format!("{area:.3}"))),
+    ("first-error F1", |found| found.first_error.map(|found| percent(found.f1))),
+    ("first-error F1 by chance", |found| found.chance.map(|chance| percent(chance.f1))),
+    ("first-error F1 by lengths alone", |found| found.length_only.map(|lengths| percent(lengths.f1))),
+    ("calibration error of steps (ECE)", |found| {
+        found.calibration.as_ref().map(|found| percent(found.error))
+    }),
+];
+
 /// Header and rows: one column a point, one row a class and one for all questions, then lengths.
 pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
     let header = std::iter::once(String::new()).chain(points.iter().map(|point| point.title())).collect();
@@ -147,7 +162,15 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
             rows.push(row(title, &|p| of(p).unwrap_or_else(|| "–".to_string())));
         }
     }
-    if points.iter().all(|p| p.report.questions == 0 && p.report.held_out.is_some()) {
+    for (title, told) in OF_REWARD_MODELS {
+        let of = |p: &Evaluation| p.report.process.as_ref().and_then(told);
+        if points.iter().any(|p| of(p).is_some()) {
+            rows.push(row(title, &|p| of(p).unwrap_or_else(|| "–".to_string())));
+        }
+    }
+    // A reward model judges, and answers nothing.
+    let judges = |p: &Evaluation| p.report.process.is_some();
+    if points.iter().all(|p| judges(p) || p.report.questions == 0 && p.report.held_out.is_some()) {
         return (header, rows);
     }
     if points.iter().any(|p| p.report.own_steps.is_some()) {
@@ -162,6 +185,9 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
     let length = |l: Option<f64>| l.map_or("–".to_string(), |l| format!("{l:.1}"));
     rows.push(row("accuracy", &|p| {
         let r = &p.report;
+        if judges(p) {
+            return "–".to_string();
+        }
         format!("{} [{}, {}]", percent(r.accuracy), percent(r.interval.0), percent(r.interval.1))
     }));
     if points.iter().any(|p| p.report.agreement.is_some()) {
@@ -189,7 +215,7 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
     }
     rows.push(row("tokens, right answers", &|p| length(p.report.length_correct)));
     rows.push(row("tokens, wrong answers", &|p| length(p.report.length_wrong)));
-    rows.push(row("cut off", &|p| percent(p.report.truncated)));
+    rows.push(row("cut off", &|p| percent(if judges(p) { f64::NAN } else { p.report.truncated })));
     (header, rows)
 }
 
@@ -259,6 +285,29 @@ mod tests {
         {
             let said = shown(completion);
             assert!(said.ends_with(&format!("(wrong):\n    {words}\n  answer: 2\n")), "{said}");
+        }
+    }
+
+    /// A reward model answers no questions, and has figures of its own.
+    #[test]
+    fn a_reward_model_has_rows_of_its_own() {
+        let point = |stage: &str, report: Report| Evaluation {
+            stage: stage.into(),
+            round: 1,
+            loop_round: None,
+            step: 4,
+            report,
+        };
+        let found = Process { accuracy: 0.75, auroc: Some(0.8), ..Process::default() };
+        let judging = point("prm", Report { process: Some(found), ..Report::default() });
+        let (_, rows) = table(&[&judging]);
+        assert_eq!(rows, [["judgements right", "75.0 %"], ["AUROC", "0.800"]]);
+        let asking = point("rl", Report { accuracy: 0.5, interval: (0.25, 0.75), ..Report::default() });
+        let (_, rows) = table(&[&judging, &asking]);
+        for row in
+            [["AUROC", "0.800", "–"], ["accuracy", "–", "50.0 % [25.0 %, 75.0 %]"], ["cut off", "–", "0.0 %"]]
+        {
+            assert!(rows.contains(&row.map(String::from).to_vec()), "{rows:?}");
         }
     }
 
