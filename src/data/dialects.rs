@@ -1,8 +1,6 @@
 //! Rows as other programs' files have them: ShareGPT's conversations, Alpaca's instructions.
 
 use super::columns::kind;
-use super::renaming::KNOWN;
-use super::row::Row;
 use serde_json::{Map, Value, json};
 
 /// Columns that say what a row is; one that has any of them is taken as it stands.
@@ -76,32 +74,6 @@ fn is_conversation(turns: &Value) -> bool {
     turns.as_array().is_some_and(|turns| turns.first().is_some_and(is_turn))
 }
 
-/// What datasets call the question, the completion and the answer.
-const QUESTIONS: [&str; 7] =
-    ["problem", "instruction", "query", "input", "Question", "Problem", "question_text"];
-const COMPLETIONS: [&str; 5] = ["response", "output", "solution", "Response", "generation"];
-const ANSWERS: [&str; 3] = ["target", "final_answer", "ground_truth"];
-
-/// The lines of `[data.columns]` that read the rows of a form that many datasets have, or else take the first column that nothing reads for
-/// the question.
-pub fn likely(row: &Row) -> String {
-    let has = |name: &&&str| row.fields.contains_key(**name);
-    if let Some(name) = ["conversations", "conversation", "dialogue"].iter().find(has) {
-        return format!("data.columns.messages = \"{name}\"");
-    }
-    let taken =
-        |name: &str| [&KNOWN[..], &COMPLETIONS[..], &ANSWERS[..]].iter().any(|names| names.contains(&name));
-    let unread = || row.fields.keys().map(String::as_str).find(|name| !taken(name));
-    let question = QUESTIONS.iter().find(has).copied().or_else(unread).unwrap_or("problem");
-    let line = |ours: &str, name: &&str| {
-        let lacks = !row.fields.contains_key(ours);
-        lacks.then(|| format!(" and data.columns.{ours} = \"{name}\""))
-    };
-    let completion = COMPLETIONS.iter().find(has).and_then(|name| line("completion", name));
-    let answer = || ANSWERS.iter().find(has).and_then(|name| line("answer", name));
-    format!("data.columns.question = {question:?}{}", completion.or_else(answer).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,25 +106,6 @@ mod tests {
         // A row that says itself what is asked is left alone.
         let own = json!({"question": "?", "instruction": "Be kind.", "output": "x"});
         assert_eq!(read(own.clone()), own);
-    }
-
-    #[test]
-    fn columns_are_proposed_that_the_row_has() {
-        let line = |row: Value| likely(&Row::made("rows", 1, row.as_object().unwrap().clone()));
-        let solved = json!({"problem": "1+1", "sol": "it is 2", "target": "2"});
-        assert_eq!(line(solved), "data.columns.question = \"problem\" and data.columns.answer = \"target\"");
-        let told = json!({"query": "1+1", "response": "2", "target": "2"});
-        let expected = "data.columns.question = \"query\" and data.columns.completion = \"response\"";
-        assert_eq!(line(told), expected);
-        let foreign = json!({"id": "a", "foo": "1+1", "bar": "2"});
-        assert_eq!(line(foreign), "data.columns.question = \"foo\"");
-        // One column is not proposed twice, nor another in the place of one's own.
-        let nameless = json!({"response": "2", "foo": "1+1"});
-        let expected = "data.columns.question = \"foo\" and data.columns.completion = \"response\"";
-        assert_eq!(line(nameless), expected);
-        let own = json!({"query": "1+1", "answer": "2", "target": "x"});
-        assert_eq!(line(own), "data.columns.question = \"query\"");
-        assert_eq!(line(json!({"dialogue": []})), "data.columns.messages = \"dialogue\"");
     }
 
     /// What is neither text nor pair would be gone from the question without a word.

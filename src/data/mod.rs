@@ -1,6 +1,7 @@
 //! Examples: the rows of a dataset as the rest of the engine sees them, from `[data]`'s files, hub or task.
 
 mod beside;
+pub mod called;
 pub mod chat;
 mod choices;
 pub mod columns;

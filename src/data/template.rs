@@ -10,7 +10,7 @@ use super::row::Row;
 use super::shots::{Pick, Shot, Solved};
 use super::unfilled::quoted;
 use super::uses::Uses;
-use super::{Example, Feedback, Message, Prompt, Sources, dialects};
+use super::{Example, Feedback, Message, Prompt, Sources, called};
 use crate::section::Misfit;
 use minijinja::ErrorKind;
 use schemars::JsonSchema;
@@ -247,7 +247,7 @@ impl<'a> Writer<'a> {
 
     fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<String> {
         if self.template.user.source() == QUESTION && columns.question.is_none() {
-            let line = dialects::likely(row);
+            let line = called::likely(row);
             return Err(format!(
                 "no `question`, `prompt`, `messages` or `text`; the row has {}. Name the column, as in {line}, or write \
                  data.template.user",
@@ -355,8 +355,14 @@ fn render(key: &str, template: &Jinja, row: &Row, fields: &Map<String, Value>) -
         ErrorKind::UndefinedError => {
             let lacks = template.lacks(fields);
             let unknown = if lacks.is_empty() { "a part of a field".into() } else { quoted(&lacks) };
+            let asks = lacks.iter().any(|name| name == "question");
+            let line = if asks {
+                format!(". Name the column, as in {}", called::likely(row))
+            } else {
+                String::new()
+            };
             format!(
-                "data.template.{key} uses {unknown}, which this row does not have; it has {}",
+                "data.template.{key} uses {unknown}, which this row does not have; it has {}{line}",
                 row.names()
             )
         }

@@ -1,50 +1,7 @@
-//! The columns of rows of one's own: what other data sets call ours, and what nothing reads.
+//! The columns of rows of one's own that nothing reads.
 
-use crate::data::renaming::{KNOWN, inside};
-use crate::data::uses::RATIONALES;
+use crate::data::renaming::KNOWN;
 use serde_json::{Map, Value};
-
-/// What other data sets call our columns.
-const OTHERS: [(&str, &[&str]); 4] = [
-    ("question", &["problem", "query", "instruction", "input"]),
-    (
-        "answer",
-        &[
-            "final_answer",
-            "target",
-            "gold",
-            "ground_truth",
-            "correct_answer",
-            "answerKey",
-            "correct",
-            "reward_model.ground_truth",
-        ],
-    ),
-    ("choices", &["options"]),
-    ("rationale", &RATIONALES),
-];
-
-/// Columns that a row has under another name.
-pub(super) fn renamed(row: Option<&Map<String, Value>>) -> Vec<(&'static str, &'static str)> {
-    let Some(row) = row else { return vec![] };
-    let asked = ["prompt", "messages", "text"].iter().any(|name| row.contains_key(*name));
-    let lacking =
-        OTHERS.iter().filter(|(ours, _)| !(row.contains_key(*ours) || asked && *ours == "question"));
-    lacking
-        .filter_map(|(ours, theirs)| Some((*ours, *theirs.iter().find(|name| says(row, ours, name))?)))
-        .collect()
-}
-
-/// Whether the column `theirs` can be what we call `ours`.
-fn says(row: &Map<String, Value>, ours: &str, theirs: &str) -> bool {
-    match (ours, inside(row, theirs)) {
-        (_, None | Some(Value::Null)) => false,
-        ("choices", Some(value)) => value.is_array() || value.is_object(),
-        ("rationale", Some(value)) => value.is_string() || value.is_array(),
-        ("answer", Some(value)) => value.is_string() || value.is_number() || value.is_boolean(),
-        _ => true,
-    }
-}
 
 /// Columns of a row that a recipe with `renamed` ones does not read, as a line; nothing where there are none.
 pub(super) fn unread(row: &Map<String, Value>, renamed: &[(&str, &str)]) -> String {
@@ -63,6 +20,7 @@ pub(super) fn unread(row: &Map<String, Value>, renamed: &[(&str, &str)]) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::called::renamed;
     use serde_json::json;
 
     #[test]
