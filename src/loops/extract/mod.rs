@@ -108,16 +108,15 @@ impl Section for Extract {
             return Err(Error::Data(format!("{}: all rows have {all}, {why}", setup.rows.name)));
         }
         let marked = |rows: &Dataset| rows.examples.iter().any(|row| row.fields.contains_key("spans"));
-        let had = marked(&setup.rows);
         let unread = |row: &&mut Arc<Example>| !self.reads_spans_of(&row.id, setup.run_seed);
         let rows = setup.rows.examples.iter_mut().filter(unread);
         rows.for_each(|row| drop(Arc::make_mut(row).fields.remove("spans")));
         if self.reads_spans() && !marked(&setup.rows) {
-            let why = match had {
-                true => "no row with a column `spans` is among those whose marks are read; raise loop.extract.marked",
-                false => "no row has a column `spans`, which loop.extract's plausible, shortcut and contrast learn from; add it, [[start, end], …] in bytes",
-            };
-            return Err(Error::Data(format!("{}: {why}", setup.rows.name)));
+            let few = if self.marked < 1.0 { " that loop.extract.marked leaves" } else { "" };
+            return Err(Error::Data(format!(
+                "{}: no row has a column `spans`{few}, which loop.extract's plausible, shortcut and contrast learn from; add it, [[start, end], …] in bytes",
+                setup.rows.name
+            )));
         }
         Ok(Box::new(ExtractMethod {
             extract: self.clone(),
