@@ -50,7 +50,7 @@ pub fn read(
     let bounded = Bounded { inner: reader.take(most.saturating_add(1)), left: left.clone() };
     let tabs = file.to_ascii_lowercase().contains(".tsv");
     let mut records = Records { bounded, left, file: file.clone(), most };
-    let first = records.first_line()?;
+    let mut first = records.first_line()?;
     let delimiter = match tabs {
         true => b'\t',
         // What a spreadsheet writes where a comma is part of numbers.
@@ -59,6 +59,10 @@ pub fn read(
     };
     // Lines are counted where they end: behind `\r\n` only once more is read, so that `\n` alone ends one, and `\r` is taken off.
     let terminator = if first.ends_with(b"\n") { Terminator::Any(b'\n') } else { Terminator::CRLF };
+    // Old spreadsheets end a line with `\r` alone, which is not counted as one: all rows would be of line 1.
+    if !first.ends_with(b"\n") {
+        first.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
+    }
     let source = std::io::Cursor::new(first).chain(&mut records.bounded);
     let mut csv = ReaderBuilder::new()
         .delimiter(delimiter)
@@ -258,6 +262,13 @@ mod tests {
         assert_eq!(values("rows.tsv", "question\tanswer\na,b\t1\n"), std::slice::from_ref(&other));
         assert_eq!(values("rows.csv", "question;answer\na,b;1\n"), [other]);
         assert!(values("rows.csv", "").is_empty() && values("rows.csv", "question\n").is_empty());
+    }
+
+    #[test]
+    fn lines_that_end_with_a_carriage_return_alone_are_counted() {
+        let found = rows("rows.csv", b"question,answer\r1,2\r3,4\r").unwrap();
+        let places: Vec<_> = found.iter().map(|row| (row.line, row.fields["answer"].clone())).collect();
+        assert_eq!(places, [(2, json!("2")), (3, json!("4"))]);
     }
 
     #[test]
