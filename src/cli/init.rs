@@ -40,7 +40,7 @@ pub(super) struct Init {
     #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
     out: PathBuf,
     /// Write a crate with a reward, a recipe and a test into this folder, in place of a recipe alone.
-    #[arg(long = "crate", value_name = "DIR", conflicts_with_all = ["data", "held_out", "method"])]
+    #[arg(long = "crate", value_name = "DIR", conflicts_with_all = ["data", "held_out", "method", "model", "out"])]
     folder: Option<PathBuf>,
     /// With --crate: where the source of rationale is [default: where this program was built].
     #[arg(long, value_name = "DIR", requires = "folder")]
@@ -346,6 +346,13 @@ mod tests {
             json!({"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "3"}});
         assert_eq!(of(verl.clone()), Some(Method::Grpo));
         assert_eq!(renamed(verl.as_object()), [("answer", "reward_model.ground_truth")]);
+    }
+
+    #[test]
+    fn a_crate_takes_nothing_that_it_would_pass_over() {
+        let parsed = |more: &[&str]| Init::try_parse_from([&["init", "--crate", "a"], more].concat());
+        assert!(parsed(&[]).is_ok());
+        assert!(parsed(&["--model", "m"]).is_err() && parsed(&["--out", "b.toml"]).is_err());
     }
 
     #[test]
