@@ -23,7 +23,7 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     }
     let unfinished = unfinished(path)?;
     let write = || -> Result<()> {
-        let mut file = File::create(&unfinished).map_err(Error::io(&unfinished))?;
+        let mut file = File::create(&unfinished).map_err(Error::io(path))?;
         file.write_all(bytes).map_err(Error::io(&unfinished))?;
         file.sync_all().map_err(Error::io(&unfinished))?;
         publish(&unfinished, path)
@@ -48,7 +48,7 @@ pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     }
     let unfinished = unfinished(path)?;
     let write = || -> Result<()> {
-        fs::create_dir(&unfinished).map_err(Error::io(&unfinished))?;
+        fs::create_dir(&unfinished).map_err(Error::io(path))?;
         fill(&unfinished)?;
         sync_all(&unfinished)?;
         if there().is_some_and(|there| there.is_dir()) {
