@@ -59,7 +59,7 @@ impl Measured {
             let known: BTreeSet<String> =
                 all.iter().map(|one| format!("@{}:{}", one.stage, one.step)).collect();
             let what = match known.len() {
-                0 => "has no evaluation; give its stages [eval]".to_string(),
+                0 => "has no evaluation: it has come to none yet, or its stages have no [eval]".to_string(),
                 _ => format!(
                     "has no such evaluation of questions; known: {}",
                     list(known.iter().map(String::as_str))
