@@ -40,7 +40,8 @@ pub(super) struct Init {
     #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
     out: PathBuf,
     /// Write a crate with a reward, a recipe and a test into this folder, in place of a recipe alone.
-    #[arg(long = "crate", value_name = "DIR", conflicts_with_all = ["data", "held_out", "method", "model", "out"])]
+    #[arg(long = "crate", value_name = "DIR")]
+    #[arg(conflicts_with_all = ["data", "held_out", "method", "model", "out"])]
     folder: Option<PathBuf>,
     /// With --crate: where the source of rationale is [default: where this program was built].
     #[arg(long, value_name = "DIR", requires = "folder")]
@@ -350,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_crate_takes_nothing_that_it_would_pass_over() {
-        let parsed = |more: &[&str]| Init::try_parse_from([&["init", "--crate", "a"], more].concat());
+        let parsed = |more: &[&str]| Init::try_parse_from([&["init", "--crate", "a"][..], more].concat());
         assert!(parsed(&[]).is_ok());
         assert!(parsed(&["--model", "m"]).is_err() && parsed(&["--out", "b.toml"]).is_err());
     }
