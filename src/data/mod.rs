@@ -11,6 +11,7 @@ mod dialects;
 pub mod feedback;
 pub mod given;
 mod gold;
+pub mod hinted;
 pub mod hub;
 mod jinja;
 pub mod json;

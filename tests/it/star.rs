@@ -274,6 +274,42 @@ fn rows_that_cannot_be_rationalized_are_named() {
     }
 }
 
+/// What is asked only where a question fails is looked at before the stages that come first: with its hint a prompt has other characters and
+/// more tokens, and one that is ready-made has none.
+#[test]
+fn prompts_that_cannot_be_hinted_are_named_before_anything_trains() {
+    let hint = |hint: &str| format!("stage.star.rollout.hint.hint={hint:?}");
+    let long = format!("{{{{ question }}}} {{{{ answer }}}}{}", "0".repeat(96));
+    for (set, words) in [
+        (hint("{{ question }} (the answer is {{ answer }})"), "the tokenizer's alphabet has no '('"),
+        (hint(&long), "with its hint the prompt is longer"),
+    ] {
+        for arguments in [&["--dry-run", "--set", &set][..], &["--set", &set]] {
+            let program = Program::new(&rounds());
+            let said = program.train(arguments).code(2);
+            assert!(said.contains("rollout.hint.hint") && said.contains(words), "{words}: {said}");
+            assert!(!program.out().exists(), "{said}");
+        }
+    }
+    let program = Program::new(&(on_rows("star") + "[rollout.hint]\n[select]\ncorrect = true\n"));
+    let row = "{\"question\": \"1+1\", \"answer\": \"2\"}\n";
+    program.write("rows.jsonl", &format!("{row}{}", row.replace("}", ", \"prompt\": \"1+1\"}")));
+    let said = program.train(&["--dry-run"]).code(2);
+    assert!(said.contains("rows.jsonl:2: it brings its prompt ready-made"), "{said}");
+}
+
+/// Of several rows one without a gold answer is enough.
+#[test]
+fn a_question_without_a_gold_answer_is_named_before_anything_trains() {
+    let program = Program::new(&(on_rows("star") + "[select]\ncorrect = true\n"));
+    program.write("rows.jsonl", "{\"question\": \"1+1\", \"answer\": \"2\"}\n{\"question\": \"1+2\"}\n");
+    let said = program.train(&["--dry-run"]).code(2);
+    assert!(
+        said.contains("rows.jsonl:2") && said.contains("it has no gold answer, by which loop.star"),
+        "{said}"
+    );
+}
+
 #[test]
 fn nothing_right_is_an_error_with_remedies() {
     let program = Program::new(&rounds());

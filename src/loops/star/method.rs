@@ -6,132 +6,19 @@
 use super::rounds::{self, Measure};
 use super::{Attempts, Prompts, Star, Start, attempts};
 use crate::checkpoint::Extent;
-use crate::data::Prompted;
-use crate::data::{Data, Hub, order};
+use crate::data::{Data, Hub, Prompted, order};
 use crate::error::{Error, Result};
 use crate::log::{JsonLines, Metrics};
-use crate::loops::{
-    Batch, Item, Method, Needs, Output, Pace, Section, Selects, Setup, StageView, Steps, Worker, passes,
-};
+use crate::loops::{Batch, Item, Method, Output, Pace, Setup, Worker};
 use crate::model::Sequence;
 use crate::ranks::{agreed, gathered};
 use crate::rollout::Trace;
-use crate::section::{Idle, Misfit};
 use crate::seed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::path::Path;
 use tch::Tensor;
-
-impl Section for Star {
-    fn check(&self) -> Vec<Misfit> {
-        Star::check(self)
-    }
-
-    fn needs(&self, stage: &StageView) -> Needs {
-        let questions = self.questions.map_or("all".into(), |count| count.to_string());
-        let learning = match stage.steps {
-            Some(first) => {
-                let of = |round| rounds::steps(first, self.growth, self.max_steps, round);
-                format!("{} to {} steps of {}", of(1), of(self.rounds), stage.data.prompts_per_step)
-            }
-            None => format!("{} over the rationales kept", passes(stage.epochs)),
-        };
-        Needs {
-            trains: true,
-            rows: true,
-            rollouts: true,
-            own_samples: true,
-            leaves_given: true,
-            traces: true,
-            selects: Selects::Rollouts,
-            steps: Steps::Exactly(self.rounds),
-            strips_hints: true,
-            together: Some(self.chunk),
-            work: Some(format!("{} rounds of {questions} questions, then {learning}", self.rounds)),
-            ..Needs::default()
-        }
-    }
-
-    fn idle(&self) -> Vec<Idle> {
-        let (once, waits) = ("with rounds = 1", "with plateau.patience = 0");
-        match (self.rounds, self.plateau.patience) {
-            (1, _) => ["start", "growth", "accumulate", "plateau"].map(|key| (key, once)).into(),
-            (_, 0) => ["plateau.measure", "plateau.min_gain"].map(|key| (key, waits)).into(),
-            _ => vec![],
-        }
-    }
-
-    fn fits(&self, stage: &StageView) -> Vec<Misfit> {
-        let filters = stage.select.correct || stage.select.min_reward.is_some();
-        let several = stage.rollout.size.is_some_and(|size| size > 1);
-        let all = [
-            stage.rollout.size.is_none().then(|| {
-                Misfit::new(
-                    "loop.star",
-                    "it learns from the policy's own samples, and [rollout.dataset] reads others'",
-                    "use [rollout.group], or [rollout.hint] to rationalize",
-                )
-            }),
-            stage.rollout.episodes.then(|| {
-                Misfit::new(
-                    "loop.star",
-                    "it learns rationales behind the rows' own prompts, and an environment says more behind them",
-                    "use loop.collect here, then loop.sft on its traces; or loop.grpo",
-                )
-            }),
-            (several && stage.policy.sampling.temperature == 0.0).then(|| {
-                Misfit::new(
-                    "policy.sampling.temperature",
-                    "greedy samples of one prompt are all the same",
-                    "use a positive temperature, or a rollout of size 1",
-                )
-            }),
-            (!filters).then(|| {
-                Misfit::new(
-                    "loop.star",
-                    "nothing tells loop.star which rationales to learn",
-                    "set select.correct = true, STaR's filter, or select.min_reward with a [reward]",
-                )
-            }),
-            (stage.select.min_reward.is_some() && stage.rewards.is_empty()).then(|| {
-                Misfit::new(
-                    "select.min_reward",
-                    "there is no reward to compare select.min_reward with",
-                    "add [reward.answer] or another reward",
-                )
-            }),
-            (self.watches_accuracy() && stage.eval.is_none()).then(|| {
-                Misfit::new(
-                    "loop.star.plateau.measure",
-                    "loop.star.plateau.measure = \"accuracy\" needs held-out questions, and there is no [eval] section",
-                    "add [eval], or use measure = \"coverage\"",
-                )
-            }),
-        ];
-        all.into_iter().flatten().collect()
-    }
-
-    /// As for fine-tuning, which its rounds are.
-    fn learning_rate(&self) -> f64 {
-        2e-5
-    }
-
-    fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
-        Ok(Box::new(StarMethod {
-            star: self.clone(),
-            data: setup.data.clone(),
-            hub: setup.hub.clone(),
-            run_seed: setup.run_seed,
-            steps: setup.steps,
-            epochs: setup.epochs,
-            prompts: None,
-            state: StarState { round: 1, ..StarState::default() },
-            learning: None,
-        }))
-    }
-}
 
 /// How far the rounds have come.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -151,7 +38,7 @@ struct StarState {
 }
 
 /// The method at work.
-struct StarMethod {
+pub(super) struct StarMethod {
     star: Star,
     data: Data,
     hub: Hub,
@@ -259,6 +146,21 @@ impl Method for StarMethod {
 }
 
 impl StarMethod {
+    /// Before its first round.
+    pub(super) fn new(star: &Star, setup: &Setup) -> Self {
+        Self {
+            star: star.clone(),
+            data: setup.data.clone(),
+            hub: setup.hub.clone(),
+            run_seed: setup.run_seed,
+            steps: setup.steps,
+            epochs: setup.epochs,
+            prompts: None,
+            state: StarState { round: 1, ..StarState::default() },
+            learning: None,
+        }
+    }
+
     /// Whether the rounds before the one that would be next are enough.
     fn is_over(&self) -> bool {
         self.state.round > self.star.rounds || self.star.plateau.reached(&self.state.measures)

@@ -8,6 +8,7 @@ mod attempts;
 mod method;
 mod prompts;
 pub mod rounds;
+mod section;
 
 pub use attempts::{Attempts, Figures};
 pub use prompts::Prompts;

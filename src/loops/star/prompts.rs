@@ -1,6 +1,7 @@
 //! The three prompts of a question in STaR: as it is asked, as it is asked with the hint, as it is trained on.
 
 use super::Star;
+use crate::data::hinted::Hinted;
 use crate::data::template::Jinja;
 use crate::data::{Data, Example, Hub, Split};
 use crate::error::{Error, Result};
@@ -32,20 +33,12 @@ impl Prompts {
         policy: &Policy,
         questions: &[Prompted],
     ) -> Result<Self> {
-        if let Some(without) = questions.iter().find(|question| question.example.gold().is_none()) {
-            return Err(Error::Data(format!(
-                "{}: it has no gold answer, by which loop.star tells which rationales to learn; add an \
-                 `answer` column",
-                without.example
-            )));
-        }
+        questions.iter().try_for_each(has_gold)?;
         let hinted = match hint {
             Some(hint) => {
-                let mut data = data.clone();
-                data.template.user = hint.clone();
-                let hinted = render(&data, hub, seed, policy, questions)?;
-                questions.iter().try_for_each(|question| check(question, &hinted, policy))?;
-                Some(hinted)
+                let all = Hinted::load(data, hint, hub, seed)?;
+                let asked = all.of(questions, &policy.tokenizer, policy.context())?;
+                Some(asked.into_iter().map(|prompt| (prompt.example.id.clone(), prompt)).collect())
             }
             None => None,
         };
@@ -70,6 +63,17 @@ impl Prompts {
     }
 }
 
+/// Refuses a question of which nothing says what rationales of it are right.
+pub(super) fn has_gold(question: &Prompted) -> Result<()> {
+    match question.example.gold() {
+        Some(_) => Ok(()),
+        None => Err(Error::Data(format!(
+            "{}: it has no gold answer, by which loop.star tells which rationales to learn; add an `answer` column",
+            question.example
+        ))),
+    }
+}
+
 /// The prompts of `data` by id, for the questions that are asked.
 fn render(
     data: &Data,
@@ -85,24 +89,6 @@ fn render(
         Ok((example.id.clone(), Prompted::new(example, tokens)))
     };
     questions.iter().map(prompt).collect()
-}
-
-fn check(question: &Prompted, hinted: &HashMap<String, Prompted>, policy: &Policy) -> Result<()> {
-    let hinted = &hinted[&question.example.id];
-    let problem = |what: &str| Err(Error::Data(format!("{}: {what}", question.example)));
-    if hinted.example.prompt == question.example.prompt {
-        return problem(
-            "it brings its prompt ready-made, so rollout.hint.hint cannot put the answer into it; give the row \
-             `question` and `answer` columns, or use [rollout.group]",
-        );
-    }
-    if hinted.tokens.len() >= policy.context() {
-        return problem(
-            "with its hint the prompt is longer than the model's context; set data.max_prompt_tokens or a shorter \
-             rollout.hint.hint",
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -119,6 +119,6 @@ impl Looking<'_> {
 }
 
 /// The row as a question, where it is short enough to be asked.
-fn fitting(row: &Arc<Example>, tokenizer: &Tokenizer, longest: usize) -> Option<Prompted> {
+pub(super) fn fitting(row: &Arc<Example>, tokenizer: &Tokenizer, longest: usize) -> Option<Prompted> {
     Prompted::of(row, tokenizer).ok().filter(|question| question.tokens.len() <= longest)
 }

@@ -5,6 +5,7 @@ mod folders;
 mod found;
 mod handed;
 mod heard;
+mod hinted;
 mod loaded;
 mod machine;
 mod models;

@@ -57,6 +57,7 @@ impl Looking<'_> {
             self.look_at_what_a_template_drops(rows, (split, whole), &model.tokenizer);
             if split == Split::Train {
                 self.rows.tokens = self.mean_tokens(rows, &model.tokenizer);
+                self.look_at_hinted(rows, model);
             }
         }
     }
@@ -113,10 +114,7 @@ impl Looking<'_> {
         if self.are_away(&path, of, split) {
             return (None, None);
         }
-        // Rows that the program makes itself are alike.
-        if data.task.is_some() {
-            data.train_limit = Some(data.train_limit.map_or(MADE, |limit| limit.min(MADE)));
-        }
+        first_made(&mut data);
         let place = if data.task.is_some() { "data.task" } else { &path };
         match self.loaded.look(&data, split, self.hub, self.seed) {
             Ok((rows, None)) => (Some(rows).filter(|_| !waits), None),
@@ -362,6 +360,13 @@ impl Looking<'_> {
             Err(error) => self.refuse_rows(&path, &error),
         }
         true
+    }
+}
+
+/// Of rows that the program makes itself, which are alike, only the first.
+pub(super) fn first_made(data: &mut Data) {
+    if data.task.is_some() {
+        data.train_limit = Some(data.train_limit.map_or(MADE, |limit| limit.min(MADE)));
     }
 }
 
