@@ -28,6 +28,9 @@ pub(super) struct Compare {
     /// Write the accuracies with their intervals as a picture, too.
     #[arg(long, value_name = "FILE.svg")]
     picture: Option<PathBuf>,
+    /// What the picture calls the share of right answers, where the held-out rows ask for something else [default: accuracy].
+    #[arg(long, value_name = "TEXT", requires = "picture")]
+    called: Option<String>,
     /// Resamples of each bootstrap.
     #[arg(long, value_name = "N", default_value_t = RESAMPLES, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     resamples: u32,
@@ -78,7 +81,7 @@ impl Verb for Compare {
             _ => compare::text(&found),
         };
         if let Some(path) = &self.picture {
-            let svg = compare::picture(&found)
+            let svg = compare::picture(&found, self.called.as_deref())
                 .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
             write_atomic(path, svg.as_bytes())?;
             say(&format!("picture: {}", path.display()));

@@ -4,11 +4,11 @@ use super::Comparison;
 use crate::log::intervals::{Row, intervals};
 use crate::log::terminal::shown;
 
-/// The accuracies as the text of an SVG file.
+/// The shares of right answers as the text of an SVG file, called so; "accuracy" where nothing is said.
 ///
 /// # Errors
 /// What the drawing library says.
-pub fn picture(found: &Comparison) -> Result<String, String> {
+pub fn picture(found: &Comparison, called: Option<&str>) -> Result<String, String> {
     let rows: Vec<Row> = found
         .arms
         .iter()
@@ -23,6 +23,7 @@ pub fn picture(found: &Comparison) -> Result<String, String> {
     if rows.is_empty() {
         return Err("nothing was asked, so that there are no accuracies".to_string());
     }
-    let svg = intervals("accuracy: mean, 95 % over questions, each run", &rows)?;
+    let called = called.unwrap_or("accuracy");
+    let svg = intervals(&format!("{called}: mean, 95 % over questions, each run"), &rows)?;
     Ok(shown(&svg).into_owned())
 }

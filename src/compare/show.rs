@@ -9,6 +9,9 @@ use serde::Serialize;
 /// Keys of recipes that are shown.
 const KEYS: usize = 20;
 
+/// A difference that is none but for rounding of sums.
+const UNSEEN: f64 = 1e-9;
+
 /// A table of a comparison.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sheet {
@@ -120,13 +123,16 @@ pub fn csv(found: &Comparison) -> String {
 /// What each arm is against the base, in a sentence.
 pub fn sentences(found: &Comparison) -> Vec<String> {
     let of = |one: &Against| {
+        let (arm, base, verdict) = (&one.arm, &found.base, one.verdict.words());
         let side = if one.difference < 0.0 { "below" } else { "above" };
-        let points = format!("{:.1}", 100.0 * one.difference.abs());
-        let stands = match points.as_str() {
-            "0.0" => "as accurate as".to_owned(),
-            points => format!("{points} points {side}"),
-        };
-        format!("{} is {stands} {}: {}.", one.arm, found.base, one.verdict.words())
+        // That none is seen does not say that there is none.
+        if one.difference.abs() < UNSEEN {
+            return format!("{arm} and {base}: no difference is seen, {verdict}.");
+        }
+        match format!("{:.1}", 100.0 * one.difference.abs()).as_str() {
+            "0.0" => format!("{arm} is less than 0.1 points {side} {base}: {verdict}."),
+            points => format!("{arm} is {points} points {side} {base}: {verdict}."),
+        }
     };
     found.against.iter().filter(|one| one.questions > 0).map(of).collect()
 }

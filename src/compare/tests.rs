@@ -221,6 +221,27 @@ fn it_is_shown_as_tables_lines_and_a_picture() {
         (&json["against"][0]["verdict"], &json["arms"][0]["runs"][1]["seed"]),
         (&"beyond".into(), &1.into())
     );
-    let svg = picture(&found).unwrap();
+    let svg = picture(&found, None).unwrap();
     assert_eq!(svg.matches("<circle").count(), 2 + 4);
+    assert!(svg.contains("accuracy: mean"));
+    let named = picture(&found, Some("followed")).unwrap();
+    assert!(named.contains("followed: mean") && !named.contains("accuracy"));
+}
+
+/// A difference that is rounded away is not said to be none, and one that is not seen not to be equality.
+#[test]
+fn no_difference_is_no_equality() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut found = compare(&arms(&[], &two_by_two(folder.path())).unwrap(), None, 99).unwrap();
+    found.against[0].verdict = Noise::Within;
+    for (difference, said) in [
+        (0.0, "arm and base: no difference is seen, within noise."),
+        (-1e-17, "arm and base: no difference is seen, within noise."),
+        (0.0004, "arm is less than 0.1 points above base: within noise."),
+        (-0.0004, "arm is less than 0.1 points below base: within noise."),
+        (-0.0006, "arm is 0.1 points below base: within noise."),
+    ] {
+        found.against[0].difference = difference;
+        assert_eq!(sentences(&found), [said]);
+    }
 }

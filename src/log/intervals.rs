@@ -38,22 +38,24 @@ fn draw(svg: &mut String, title: &str, rows: &[Row]) -> Result<(), Box<dyn std::
     // Shares that are all the same stand on the scale of all shares.
     let (low, high) = if low < high { (low, high) } else { (0.0, 1.0) };
     let margin = ((high - low) * 0.08).max(0.01);
+    // Beyond none and all there are no shares.
+    let (from, to) = ((low - margin).max(low.min(0.0)), (high + margin).min(high.max(1.0)));
     let count = rows.len() as f64;
     let mut chart = ChartBuilder::on(&root)
         .caption(title, ("sans-serif", 15))
         .margin(10)
         .x_label_area_size(28)
-        .build_cartesian_2d(low - margin..high + margin, 0.0..count.max(1.0))?;
+        .build_cartesian_2d(from..to, 0.0..count.max(1.0))?;
     chart.configure_mesh().disable_y_mesh().disable_y_axis().light_line_style(TRANSPARENT).draw()?;
     for (place, row) in rows.iter().enumerate() {
         let at = count - place as f64 - 0.62;
-        let (from, to) = row.interval;
-        chart.draw_series([PathElement::new([(from, at), (to, at)], COLOUR.stroke_width(2))])?;
+        let line = [(row.interval.0, at), (row.interval.1, at)];
+        chart.draw_series([PathElement::new(line, COLOUR.stroke_width(2))])?;
         chart.draw_series(
             row.points.iter().map(|point| Circle::new((*point, at), 4, SINGLE.stroke_width(1))),
         )?;
         chart.draw_series([Circle::new((row.value, at), 4, COLOUR.filled())])?;
-        let name = Text::new(row.name.clone(), (low - margin, at + 0.42), ("sans-serif", 13));
+        let name = Text::new(row.name.clone(), (from, at + 0.42), ("sans-serif", 13));
         chart.draw_series([name])?;
     }
     root.present()?;
@@ -81,5 +83,11 @@ mod tests {
         let svg = intervals("accuracy", &[none]).unwrap();
         assert!(!svg.contains("0.002") && svg.contains("0.8"), "{svg}");
         assert!(intervals("nothing", &[]).is_ok());
+        // Ticks end at all of them, and at none.
+        let ends =
+            |value: f64, interval| intervals("accuracy", &[Row { interval, ..row("one", value) }]).unwrap();
+        let (all, nothing) = (ends(0.98, (0.96, 1.0)), ends(0.02, (0.0, 0.04)));
+        assert!(all.contains("\n1.0\n") && !all.contains("1.01"), "{all}");
+        assert!(nothing.contains("\n0.0\n") && !nothing.contains("-0.01"), "{nothing}");
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn finish(folder: &Path, quiet: bool) -> Result<()> {
             for (ending, text) in files {
                 write_atomic(folder.join(format!("{COMPARISON}.{ending}")), text.as_bytes())?;
             }
-            if let Ok(svg) = compare::picture(&found) {
+            if let Ok(svg) = compare::picture(&found, None) {
                 write_atomic(folder.join(format!("{COMPARISON}.svg")), svg.as_bytes())?;
             }
             text
