@@ -5,7 +5,7 @@ mod columns;
 use super::starter;
 use super::verb::Verb;
 use crate::checkpoint::{Saved, no_such_folder, write_atomic};
-use crate::data::called::renamed;
+use crate::data::called::{is_solution, renamed};
 use crate::data::renaming::Renaming;
 use crate::data::row::Problems;
 use crate::data::{Hub, Sources, Split, Tokenizer};
@@ -223,8 +223,10 @@ fn guess(row: &Map<String, Value>) -> Option<Method> {
     if any(&["step_labels", "ratings", "first_error"]) {
         return Some(Method::Prm);
     }
-    // A solution that ends in `#### answer` is a rationale.
-    let solved = row.get("answer").and_then(Value::as_str).is_some_and(|answer| answer.contains("####"));
+    // A solution that ends in its answer is a rationale.
+    let answer = renamed.iter().find(|(ours, _)| *ours == "answer").map_or("answer", |(_, theirs)| *theirs);
+    let text = row.get(answer).and_then(Value::as_str);
+    let solved = text.is_some_and(|text| text.contains("####") || is_solution(text));
     match (any(&["rationale", "completion", "messages", "text"]) || solved, has("answer")) {
         (true, true) => Some(Method::SftGrpo),
         (true, false) => Some(Method::Sft),
@@ -316,7 +318,7 @@ fn body(method: Method) -> &'static str {
         Method::Star => concat!(
             "\n[run]\nsteps = 40\n",
             "\n[policy.sampling]\nmax_new_tokens = 256\ntemperature = 0.0\n",
-            "\n[rollout.hint]\nsize = 1\nhint = \"{{ question }} (the answer is {{ answer.split('####')[-1] | trim }})\"\n",
+            "\n[rollout.hint]\nsize = 1\nhint = \"{{ question }} (the answer is {{ answer.split('####')[-1].split('boxed{')[-1] | trim }})\"\n",
             "\n[select]\ncorrect = true\n",
             "\n[loop.star]\nrounds = 3\n"
         ),
@@ -336,6 +338,8 @@ mod tests {
         assert_eq!(of(json!({"question": "a", "steps": [], "step_labels": []})), Some(Method::Prm));
         assert_eq!(of(json!({"problem": "a", "solution": "b", "answer": "c"})), Some(Method::SftGrpo));
         assert_eq!(of(json!({"question": "a", "answer": "b\n#### 3"})), Some(Method::SftGrpo));
+        assert_eq!(of(json!({"problem": "a", "solution": "so $\\boxed{3}$"})), Some(Method::SftGrpo));
+        assert_eq!(of(json!({"problem": "a", "solution": "so it is"})), Some(Method::Sft));
         assert_eq!(of(json!({"question": "a", "answer": "3"})), Some(Method::Grpo));
         assert_eq!(of(json!({"messages": []})), Some(Method::Sft));
         assert_eq!(of(json!({"title": "a"})), None);

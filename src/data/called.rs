@@ -3,6 +3,8 @@
 use super::renaming::{KNOWN, inside};
 use super::row::Row;
 use super::uses::RATIONALES;
+use crate::rationale::AnswerForm;
+use crate::rationale::answer::find;
 use serde_json::{Map, Value};
 
 /// Our columns with the names that others have for them, the likeliest first.
@@ -28,7 +30,8 @@ const OTHERS: [(&str, &[&str]); 4] = [
 /// What they call a completion, which is learned as it stands.
 const COMPLETIONS: [&str; 3] = ["response", "output", "generation"];
 
-/// Columns that a row has under another name, or under ours in other letter case. A rationale that ends in its answer is a completion.
+/// Columns that a row has under another name, or under ours in other letter case. A rationale that ends in its answer is a completion, or the
+/// answer where there is no other.
 pub fn renamed(row: Option<&Map<String, Value>>) -> Vec<(&'static str, &str)> {
     let Some(row) = row else { return vec![] };
     let asked = ["prompt", "messages", "text"].iter().any(|name| row.contains_key(*name));
@@ -36,16 +39,22 @@ pub fn renamed(row: Option<&Map<String, Value>>) -> Vec<(&'static str, &str)> {
         OTHERS.iter().filter(|(ours, _)| !(row.contains_key(*ours) || asked && *ours == "question"));
     let mut found: Vec<(&'static str, &str)> =
         lacking.filter_map(|(ours, theirs)| Some((*ours, column(row, ours, theirs)?))).collect();
-    let is_whole = |theirs: &str| {
-        inside(row, theirs).and_then(Value::as_str).is_some_and(|text| text.contains("\n#### "))
-    };
-    if !row.contains_key("completion")
-        && let Some((ours, _)) =
-            found.iter_mut().find(|(ours, theirs)| *ours == "rationale" && is_whole(theirs))
-    {
-        *ours = "completion";
+    let has_answer = row.contains_key("answer") || found.iter().any(|(ours, _)| *ours == "answer");
+    if let Some((ours, theirs)) = found.iter_mut().find(|(ours, _)| *ours == "rationale") {
+        let text = inside(row, theirs).and_then(Value::as_str).unwrap_or_default();
+        if !has_answer && is_solution(text) {
+            *ours = "answer";
+        } else if !row.contains_key("completion") && text.contains("\n#### ") {
+            *ours = "completion";
+        }
     }
     found
+}
+
+/// Whether a text is a whole solution: what is read of it as an answer has something before it.
+pub fn is_solution(text: &str) -> bool {
+    let found = [AnswerForm::Hashes, AnswerForm::Boxed].iter().find_map(|form| find(form, text));
+    found.is_some_and(|found| text[..found.marked.start].contains(char::is_alphanumeric))
 }
 
 /// The column of a row that can be `ours`: the first of `theirs`, or else one that is called so in other letter case.
@@ -117,6 +126,25 @@ mod tests {
     fn a_rationale_that_ends_in_its_answer_is_a_completion() {
         let row = json!({"problem": "1+1", "solution": "1+1=2\n#### 2", "answer": "2"});
         assert_eq!(renamed(row.as_object()), [("question", "problem"), ("completion", "solution")]);
+    }
+
+    /// MATH's rows have no other.
+    #[test]
+    fn a_whole_solution_is_the_answer_where_there_is_no_other() {
+        for solution in ["We add: $1+1=\\boxed{2}$.", "1+1=2\n#### 2"] {
+            let row = json!({"problem": "1+1", "type": "Algebra", "solution": solution});
+            assert_eq!(
+                renamed(row.as_object()),
+                [("question", "problem"), ("answer", "solution")],
+                "{solution}"
+            );
+        }
+        // Beside an answer it is the way to it, and so is what ends in none.
+        let solved = json!({"problem": "1+1", "solution": "so \\boxed{2}", "answer": "2"});
+        assert_eq!(renamed(solved.as_object()), [("question", "problem"), ("rationale", "solution")]);
+        let open = json!({"problem": "1+1", "solution": "easy"});
+        assert_eq!(renamed(open.as_object()), [("question", "problem"), ("rationale", "solution")]);
+        assert!(!is_solution("$\\boxed{2}$") && !is_solution("#### 2") && !is_solution("2"));
     }
 
     #[test]

@@ -8,8 +8,10 @@ pub(super) fn unread(row: &Map<String, Value>, renamed: &[(&str, &str)]) -> Stri
     let moved = |name: &str| renamed.iter().any(|(_, theirs)| theirs.split('.').next() == Some(name));
     let names: Vec<&str> =
         row.keys().map(String::as_str).filter(|name| !KNOWN.contains(name) && !moved(name)).collect();
+    let answered = row.contains_key("answer") || renamed.iter().any(|(ours, _)| *ours == "answer");
     match names.first() {
         None => String::new(),
+        Some(_) if answered => format!("Columns that are not read: {}.\n", names.join(", ")),
         Some(first) => format!(
             "Columns that are not read: {}. Where one is the answer, write columns.answer = {first:?} below [data].\n",
             names.join(", ")
@@ -33,6 +35,9 @@ mod tests {
         let short = json!({"problem": "a", "sol": "b", "target": "c"});
         let found = renamed(short.as_object());
         assert_eq!(found, [("question", "problem"), ("answer", "target"), ("rationale", "sol")]);
+        let math = json!({"problem": "a", "level": "1", "solution": "so \\boxed{b}"});
+        let math = math.as_object().unwrap();
+        assert_eq!(unread(math, &renamed(Some(math))), "Columns that are not read: level.\n");
         let solved = json!({"question": "a", "answer": "b"});
         assert_eq!(unread(solved.as_object().unwrap(), &[]), "");
         let verl = json!({"prompt": "a", "reward_model": {"ground_truth": "b"}});
