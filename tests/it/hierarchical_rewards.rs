@@ -2,11 +2,12 @@
 
 use crate::groups::group;
 use crate::near::near;
-use crate::recipes::shipped;
+use crate::recipes::{rewards_of, shipped};
 use rationale::Registry;
 use rationale::data::Example;
 use rationale::rationale::{AnswerForm, Format};
-use rationale::reward::{Models, Rewards};
+use rationale::reward::likelihood::Likelihood;
+use rationale::reward::{Models, Part, Rewards};
 use serde_json::{Value, json};
 
 fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec<f64> {
@@ -19,9 +20,7 @@ fn of_stage(name: &str, stage: &str, fields: &Value, texts: &[&str]) -> Vec<f64>
     let recipe: toml::Table = toml::from_str(&shipped(name)).unwrap();
     let format = recipe["data"].as_table().unwrap().get("format");
     let format = format.map_or_else(Format::default, |format| format.clone().try_into().unwrap());
-    let stages = recipe["stage"].as_array().unwrap();
-    let found = stages.iter().find(|of| of["name"].as_str() == Some(stage)).expect(stage);
-    by(found["reward"].as_table().unwrap(), &format, fields.clone(), texts)
+    by(&rewards_of(name, stage), &format, fields.clone(), texts)
 }
 
 fn by(section: &toml::Table, format: &Format, fields: Value, texts: &[&str]) -> Vec<f64> {
@@ -220,4 +219,97 @@ fn games_as_the_recipe_has_them() {
     ];
     let found = of_stage("recon", "reinforced", &json!({"answer": "up"}), &texts);
     near(found, [5.0, -3.0, -5.0, -4.0, -4.0, -4.0], 1e-9);
+}
+
+/// 1 for the right answer and 1 for the form that was asked for, whichever of the five it is; without reasoning no form is followed.
+#[test]
+fn forms_as_the_recipe_has_them() {
+    let of = |instruction: Value, texts: &[&str]| {
+        of_stage("reasonif", "reinforced", &json!({"answer": "ash", "instruction": instruction}), texts)
+    };
+    let texts = [
+        "HIP LOW, TEM LOW\n#### ash",
+        "HIP LOW, TEM LOW\n#### bur",
+        "hip low, tem low\n#### ash",
+        "hip low\n#### bur",
+        "#### ash",
+        "HIP LOW, TEM LOW",
+    ];
+    near(of(json!({"kind": "upper"}), &texts), [2.0, 1.0, 1.0, 0.0, 1.0, 0.0], 1e-9);
+    let texts = ["hip low tem low\n#### ash", "hip low, tem low\n#### ash"];
+    near(of(json!({"kind": "commas"}), &texts), [2.0, 1.0], 1e-9);
+    let texts = ["hip low, tem low\nso be it\n#### ash", "so be it, hip low\n#### ash"];
+    near(of(json!({"kind": "ends", "phrase": "so be it"}), &texts), [2.0, 1.0], 1e-9);
+    let texts = ["{\"why\":\"hip low, tem low\"}\n#### ash", "hip low, tem low\n#### ash"];
+    near(of(json!({"kind": "json"}), &texts), [2.0, 1.0], 1e-9);
+    // Eleven words, and twelve.
+    let texts = ["a b c d e f g h i j k\n#### ash", "a b c d e f g h i j k l\n#### ash"];
+    near(of(json!({"kind": "words", "less": 12}), &texts), [2.0, 1.0], 1e-9);
+}
+
+/// 0.5 for an object, 0.3 for its type, 2 for what stands in its field; the rationale's half, which asks the policy, is taken out.
+#[test]
+fn actions_as_the_recipe_has_them() {
+    let of = |stage: &str, class: &str, answer: &str, texts: &[&str]| {
+        let mut table = rewards_of("shop-actions", stage);
+        let sure = table.remove("self_certainty").unwrap();
+        let weight = sure["weight"].as_float().or(sure["weight"].as_integer().map(|whole| whole as f64));
+        assert_eq!(weight, Some(if stage == "unreasoned" { 0.0 } else { 0.005 }));
+        by(&table, &Format::default(), json!({"answer": answer, "class": class}), texts)
+    };
+    // Right, another name, another type, no object, another type with the right name, no action.
+    let texts = [
+        "a mug 4 yes\n#### {\"type\":\"click\",\"name\":\"a\"}",
+        "#### {\"type\":\"click\",\"name\":\"b\"}",
+        "#### {\"type\":\"terminate\"}",
+        "#### \"type\":\"click\",\"name\":\"a\"",
+        "#### {\"type\":\"terminate\",\"name\":\"a\"}",
+        "a mug 4 yes",
+    ];
+    let click = "{\"type\":\"click\",\"name\":\"a\"}";
+    for stage in ["full", "unreasoned", "unprepared"] {
+        near(of(stage, "click", click, &texts), [2.8, 0.8, 0.5, 0.0, 0.5, 0.0], 1e-9);
+    }
+    near(of("unscaled", "click", click, &texts), [0.85, 0.8, 0.5, 0.0, 0.5, 0.0], 1e-9);
+    // Whatever stands there counts, of an object or not.
+    near(of("formless", "click", click, &texts), [2.3, 0.3, 0.0, 2.3, 2.0, 0.0], 1e-9);
+    let ends = "{\"type\":\"terminate\"}";
+    near(of("full", "terminate", ends, &texts[1..3]), [0.5, 0.8], 1e-9);
+    let types = "{\"type\":\"type_and_submit\",\"text\":\"mug\"}";
+    let texts = [
+        "#### {\"type\":\"type_and_submit\",\"text\":\"mug\"}",
+        "#### {\"type\":\"type_and_submit\",\"text\":\"cup\"}",
+    ];
+    near(of("full", "type_and_submit", types, &texts), [2.8, 0.8], 1e-9);
+    near(of("unscaled", "type_and_submit", types, &texts), [0.85, 0.8], 1e-9);
+}
+
+/// A gain g takes 100 · (1 − e^−g) % off the perplexity: nothing below 0.05, then 0.5, from 1 on 0.9, from 2 on 1. What a model makes of a plan is in `model_rewards`.
+#[test]
+fn plans_as_the_recipe_has_them() {
+    let table = rewards_of("vr-cli", "reinforced");
+    assert_eq!(table.keys().collect::<Vec<_>>(), ["likelihood"]);
+    let section: Likelihood = table["likelihood"].clone().try_into().unwrap();
+    assert_eq!((section.column.as_deref(), section.model.as_deref()), (Some("next"), Some("@writer")));
+    assert_eq!((section.of, section.cue.as_str()), (Part::Text, "\n> "));
+    let scores =
+        [-1.0, 0.0004, 0.0006, 0.0099, 0.0102, 0.0201, 0.0203].map(|gain| section.of(&[gain], &[0.0]));
+    assert_eq!(scores, [0.0, 0.0, 0.5, 0.5, 0.9, 0.9, 1.0]);
+}
+
+/// A tenth of ROUGE-L with the teacher's rationale and a tenth off for triples of words that are said again, beside the reader's 1, which is taken out.
+#[test]
+fn looks_of_rationales_as_the_recipe_has_them() {
+    let mut table = rewards_of("lm-guided", "reinforced");
+    let reader = table.remove("reader").unwrap();
+    assert_eq!((reader["model"].as_str(), reader.get("weight")), (Some("@reader"), None));
+    let texts =
+        ["hip low, tem low\n#### ash", "hip low\n#### ash", "hip low hip low hip low\n#### ash", "#### ash"];
+    // 2 words of 2 and of 4 make 2/3; 3 of 6 and of 4 make 0.6, and of six triples four are new.
+    let expected = [0.1, 0.1 * 2.0 / 3.0, 0.06 - 0.1 / 3.0, 0.0];
+    near(
+        by(&table, &Format::default(), json!({"answer": "ash", "rationale": "hip low, tem low"}), &texts),
+        expected,
+        1e-9,
+    );
 }

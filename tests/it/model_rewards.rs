@@ -1,12 +1,15 @@
 //! Rewards that ask a model: a small real one, against its own log-probabilities put together by hand.
 
 use crate::groups::rewards;
+use crate::program::{Program, number};
+use crate::recipes::{self, rewards_of};
+use rationale::Registry;
 use rationale::data::Example;
 use rationale::engine::{Request, Sampling, StopReason};
 use rationale::model::Sequence;
 use rationale::policy::{Init, Policy};
 use rationale::rationale::Format;
-use rationale::reward::Models;
+use rationale::reward::{Models, Rewards};
 use rationale::rollout::{Group, Rollout};
 use std::path::Path;
 use std::sync::Arc;
@@ -136,4 +139,88 @@ fn certainty_and_entropy_add_up_to_the_uniform_distributions() {
         assert!((unsure[i] - mean).abs() < 1e-5, "{} {mean}", unsure[i]);
     }
     assert_ne!(unsure, scores(&policy, "[entropy]\nwhole = true"));
+}
+
+/// The table of recipes/vr-cli.toml by a writer that says something else behind each plan.
+#[test]
+fn a_plan_is_worth_what_it_takes_off_a_writers_perplexity() {
+    let target = "give red daily";
+    let taken_off = |writer: &Policy| {
+        let without = logprob(writer, "2+2?\n\n> ", target);
+        TEXTS.map(|plan| {
+            let gain = logprob(writer, &format!("2+2?\n{plan}\n> "), target) - without;
+            100.0 * (1.0 - (-gain).exp())
+        })
+    };
+    let bin = |taken: f64| match taken {
+        taken if taken < 0.05 => 0.0,
+        taken if taken < 1.0 => 0.5,
+        taken if taken < 2.0 => 0.9,
+        _ => 1.0,
+    };
+    // Not so near the edge of a bin that rounding says which it is.
+    let clear = |taken: f64| [0.05, 1.0, 2.0].iter().all(|edge| (taken - edge).abs() > 0.01);
+    let mut writers = (2..100).map(policy).map(|writer| (taken_off(&writer), writer));
+    let found =
+        writers.find(|(taken, _)| bin(taken[0]) != bin(taken[1]) && taken.iter().all(|&of| clear(of)));
+    let (taken, writer) = found.expect("one writer of a hundred");
+    let (policy, folder) = (policy(1), tempfile::tempdir().unwrap());
+    save(&writer, folder.path());
+    let mut table = rewards_of("vr-cli", "reinforced");
+    let section = table.get_mut("likelihood").and_then(toml::Value::as_table_mut).unwrap();
+    section.insert("model".into(), folder.path().to_str().unwrap().into());
+    let mut rewards = Rewards::build(&table, &Registry::default(), &Format::default()).unwrap();
+    let mut group = group(&policy);
+    Arc::get_mut(&mut group.example).unwrap().fields.insert("next".into(), target.into());
+    rewards.score(std::slice::from_mut(&mut group), &Models::of(&policy, 64)).unwrap();
+    assert_eq!(group.rewards(), taken.map(bin));
+}
+
+/// A recipe with a few reports and a few steps, whose policy is reinforced by what a frozen model makes of its rationales.
+fn small(name: &str, frozen: &str, taught: &str) -> Program {
+    let mut sets = vec!["data.task.report.train=24".to_owned(), "data.task.report.eval=6".to_owned()];
+    sets.push("policy.sampling.max_new_tokens=24".to_owned());
+    sets.extend([frozen, taught, "longer", "reinforced"].map(|stage| format!("stage.{stage}.run.steps=2")));
+    recipes::small(name, &sets.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// A figure of the last evaluation of a stage.
+fn measured(program: &Program, stage: &str, measure: &str) -> f64 {
+    let evaluations = program.evaluations();
+    let last = evaluations.iter().rfind(|line| line["stage"] == stage).expect(stage);
+    assert_eq!(number(&last["report"], "questions"), 6.0, "{stage}");
+    number(&last["report"]["measures"][measure], "mean")
+}
+
+#[test]
+fn plans_are_reinforced_by_a_frozen_writer() {
+    let program = small("vr-cli", "writer", "planner");
+    let traces = program.traces("reinforced");
+    assert_eq!(traces.len(), 2 * 8 * 8);
+    for trace in &traces {
+        let score = number(&trace["scores"], "likelihood");
+        assert!([0.0, 0.5, 0.9, 1.0].contains(&score) && trace["reward"] == score, "{score}");
+    }
+    for stage in ["planner", "longer", "reinforced"] {
+        assert!(measured(&program, stage, "gain").is_finite(), "{stage}");
+    }
+}
+
+#[test]
+fn rationales_are_reinforced_by_a_frozen_readers_answers_and_by_how_they_look() {
+    let program = small("lm-guided", "reader", "distilled");
+    let traces = program.traces("reinforced");
+    assert_eq!(traces.len(), 2 * 8 * 8);
+    for trace in &traces {
+        let [reader, rouge, repetition] =
+            ["reader", "rouge", "repetition"].map(|name| number(&trace["scores"], name));
+        assert!(reader == 0.0 || reader == 1.0, "{reader}");
+        assert!(
+            (number(trace, "reward") - (reader + 0.1 * rouge + 0.1 * repetition)).abs() < 1e-6,
+            "{trace}"
+        );
+    }
+    for stage in ["distilled", "longer", "reinforced"] {
+        assert!((0.0..=1.0).contains(&measured(&program, stage, "reader")), "{stage}");
+    }
 }

@@ -101,6 +101,28 @@ pub fn shipped(name: &str) -> String {
     fs::read_to_string(format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
+/// What a stage of a recipe that is shipped is rewarded by: the recipe's own `[reward]` with the stage's over it.
+pub fn rewards_of(name: &str, stage: &str) -> toml::Table {
+    let recipe: toml::Table = toml::from_str(&shipped(name)).unwrap();
+    let stages = recipe["stage"].as_array().unwrap();
+    let found = stages.iter().find(|of| of["name"].as_str() == Some(stage)).expect(stage);
+    let table = |of: Option<&toml::Value>| of.and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    let mut rewards = table(recipe.get("reward"));
+    lay_over(&mut rewards, &table(found.get("reward")));
+    rewards
+}
+
+/// Tables key by key; other values replace.
+fn lay_over(base: &mut toml::Table, own: &toml::Table) {
+    for (key, value) in own {
+        if let (Some(toml::Value::Table(below)), toml::Value::Table(above)) = (base.get_mut(key), value) {
+            lay_over(below, above);
+            continue;
+        }
+        base.insert(key.clone(), value.clone());
+    }
+}
+
 /// A model that learns some sums; the stages that start from `@sft` follow it, as [`after_sums`] writes them.
 pub fn sums(stages: &str) -> String {
     Tiny::SUMS.recipe(&format!("{SUMS}{}", stages.trim_start()))
