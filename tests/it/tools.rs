@@ -95,6 +95,57 @@ fn check(trace: &Value) -> bool {
     given > 0
 }
 
+/// A server of the Model Context Protocol with one tool: the sum of what numbers stand in a text, in three digits at least, as no row writes one.
+const SERVER: &str = r#"
+import json, re, sys
+def say(asked, result): print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+ready = False
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["method"] == "initialize":
+        say(asked, {"protocolVersion": asked["params"]["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "sums", "version": "1"}})
+    elif asked["method"] == "notifications/initialized":
+        ready = True
+    else:
+        assert ready and asked["method"] == "tools/call" and asked["params"]["name"] == "sum", asked
+        numbers = re.findall("[0-9]+", asked["params"]["arguments"]["terms"])
+        say(asked, {"content": [{"type": "text", "text": "%03d" % sum(int(each) for each in numbers)}]})
+"#;
+
+/// The calculator's run with a server in its place: what was given is what the server says of the call before it, is read where it stands, and is in no loss.
+#[test]
+fn what_a_server_says_is_read_and_not_learned() {
+    let tool = "mcp = { program = { command = [\"python3\", \"server.py\"], timeout_s = 60, programs = 2 }, name = \"sum\", \
+                argument = \"terms\" }";
+    let program = Program::new(&calculating().replace("calc = {}", tool));
+    program.write("server.py", SERVER);
+    program.train(&["--quiet"]).success();
+    let steps = program.steps("rl");
+    assert_eq!(steps.len(), 2);
+    for step in &steps {
+        assert!(number(step, "tools/calls") > 0.0);
+        assert_eq!(number(step, "tools/errors"), 0.0);
+        assert!(number(step, "sampling/sampling_logp_difference/max") < 1e-3);
+        assert!(number(step, "kl").is_finite());
+    }
+    let traces = program.traces("rl");
+    assert_eq!(traces.len(), 2 * 16 * 4);
+    assert!(traces.iter().filter(|trace| check(trace)).count() > 0);
+    for trace in &traces {
+        let text = trace["completion"].as_str().unwrap();
+        for part in list(trace, "given_spans") {
+            let place = |end: &str| part["bytes"][end].as_u64().unwrap() as usize;
+            let call = text[..place("start")].rsplit("<<").next().unwrap();
+            let numbers = call.split(|sign: char| !sign.is_ascii_digit()).filter(|digits| !digits.is_empty());
+            let sum: u128 = numbers.map(|digits| digits.parse::<u128>().unwrap()).sum();
+            assert_eq!(&text[place("start")..place("end")], format!("{sum:03}>>"), "{text}");
+        }
+    }
+    let evaluation = &program.evaluations()[0];
+    assert!(number(&evaluation["report"], "questions") > 0.0, "{evaluation}");
+    assert_eq!(program.steps("again").len(), 1);
+}
+
 /// Says at each turn how long the action was; over after two.
 const ENVIRONMENT: &str = r#"
 import json, sys
@@ -194,6 +245,71 @@ fn episodes_are_learned_by_what_they_came_to() {
             assert_eq!(sampled + given, list(trace, "completion_ids").len() as u64);
         }
     }
+}
+
+/// `examples/environments/reasoning_gym_tasks.py` in a run, then one episode by hand: a wrong answer, and the right one.
+#[test]
+fn reasoning_gym_is_an_environment() {
+    let python = |code: &str| {
+        std::process::Command::new("python3").args(["-c", code]).output().expect("python3 can be started")
+    };
+    if !python("import reasoning_gym").status.success() {
+        return skip("reasoning_gym_is_an_environment", "python3 has no reasoning-gym");
+    }
+    let file = format!("{}/examples/environments/reasoning_gym_tasks.py", env!("CARGO_MANIFEST_DIR"));
+    let command = format!("[\"python3\", {file:?}, \"leg_counting\", \"--tries\", \"2\"]");
+    let rest = "[reward.environment]\n[loop.grpo]\n[eval]\nat_start = false\n";
+    let recipe = in_environment(rest)
+        .replace("[\"python3\", \"environment.py\"]", &command)
+        .replace("timeout_s = 60", "timeout_s = 300");
+    let program = Program::new(&recipe);
+    program.write("rows.jsonl", ROWS);
+    program.train_set(&["policy.init.context=1024", "policy.sampling.max_new_tokens=160"]).success();
+    for step in program.steps("grpo") {
+        let turns = number(&step, "environment/turns");
+        assert!(turns > 0.0 && turns <= 2.0, "{turns}");
+    }
+    let traces = program.traces("grpo");
+    assert_eq!(traces.len(), 2 * 2 * 4);
+    for group in traces.chunks(4) {
+        for trace in group {
+            assert_eq!(trace["prompt"], group[0]["prompt"]);
+            assert!(trace["prompt"].as_str().unwrap().contains("how many legs"), "{}", trace["prompt"]);
+            assert!((0.0..=1.0).contains(&number(trace, "episode_reward")));
+            assert_eq!(trace["episode_reward"], trace["scores"]["environment"]);
+        }
+    }
+    // Other steps, other questions; and who was wrong is told so.
+    assert_ne!(traces[0]["prompt"], traces[8]["prompt"]);
+    let told =
+        |trace: &Value| trace["completion"].as_str().unwrap().contains("That is not right. Try again.");
+    assert!(traces.iter().any(|trace| !list(trace, "given_spans").is_empty() && told(trace)));
+
+    let made =
+        "import reasoning_gym as r; print(r.create_dataset('leg_counting', size=1, seed=5)[0]['answer'])";
+    let right = String::from_utf8(python(made).stdout).unwrap();
+    let lines = [
+        json!({"n": 1, "do": "reset", "episode": 7, "id": "a", "seed": 5, "columns": {}}),
+        json!({"n": 2, "do": "step", "episode": 7, "action": "I do not know"}),
+        json!({"n": 3, "do": "step", "episode": 7, "action": format!("legs\n#### {}", right.trim())}),
+    ];
+    program.write("lines.jsonl", &crate::program::rows(&lines));
+    let lines = std::fs::File::open(program.out().with_file_name("lines.jsonl")).unwrap();
+    let said = std::process::Command::new("python3")
+        .args([file.as_str(), "leg_counting", "--tries", "2"])
+        .stdin(lines)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let said: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(said[0]["observation"].as_str().unwrap().contains("how many legs"), "{}", said[0]);
+    let wrong = number(&said[1], "reward");
+    assert!(wrong < 1.0 && said[1]["done"] == false && said[1]["observation"].is_string(), "{}", said[1]);
+    assert!(
+        (wrong + number(&said[2], "reward") - 1.0).abs() < 1e-9 && said[2]["done"] == true,
+        "{}",
+        said[2]
+    );
 }
 
 #[test]
