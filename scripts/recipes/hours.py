@@ -181,6 +181,14 @@ recipe("logic-orm", sft("warmup and reader", 48 * 16, 77, 1, 16), asked(12, 3, p
 recipe("dcr", Stage("writer", learned=300 * 16 * 251, small=True), Stage("judged", sampled=128 * 130, small=True), Stage("mended", small=True),
        Stage("taught", learned=128 * 2 * 251, small=True), Stage("asked", sampled=200 * 130, small=True), note="the endpoint")
 
+# Small models of two layers of 64, which are faster than what SMALL_LEARN is of. Reports have 105 characters with their choices, plans and rationales 35, an answer 10; what prompts have in common is learned
+# once a group. A frozen model reads each of 128 completions a step, in a prompt of its own.
+recipe("vr-cli", Stage("writer", learned=500 * 16 * 220, small=True), Stage("planner", learned=300 * 16 * 115, small=True), Stage("longer", learned=150 * 16 * 115, small=True),
+       Stage("reinforced", sampled=150 * 128 * 35, read=150 * (16 * 80 + 128 * 35 + 128 * 130), learned=150 * (16 * 80 + 128 * 35), small=True),
+       Stage("asked, with what comes next", sampled=1200 * 35, read=1200 * 140, small=True, times=3))
+recipe("lm-guided", Stage("reader", learned=400 * 16 * 250, small=True), Stage("distilled", learned=300 * 16 * 140, small=True), Stage("longer", learned=150 * 16 * 140, small=True),
+       Stage("reinforced", sampled=150 * 128 * 45, read=150 * 128 * 150, learned=150 * (16 * 105 + 128 * 40), small=True),
+       Stage("asked, and the reader", sampled=300 * 45, read=300 * 150, small=True, times=5))
 
 # What was measured, in seconds, on how many cores, and its stages.
 MEASURED = [
