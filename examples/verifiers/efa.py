@@ -64,8 +64,8 @@ def verdict(completion, gold):
     # A verdict begins with a word that the code is not told, so that it does not print one of its own.
     word = secrets.token_hex(16)
     out, ended = confined.run(f"{HARNESS}\n_run({word!r}, {code_of(completion)!r})")
-    signed = [line[len(word):] for line in out.splitlines() if ended and line.startswith(word)]
-    said = json.loads(signed[-1]) if signed else {}
+    said = confined.signed(out, word) if ended else None
+    said = said if isinstance(said, dict) else {}
     said["matches_original"] = "answer" in said and same(said["answer"], gold)
     return {name: said.get(name) is True for name in TESTS}
 

@@ -379,8 +379,9 @@ impl Verified {
     }
 }
 
-/// Of four completions one is right; one draws nothing, one prints a verdict of its own, one reads this project's files. Of three queries one is right, one has
-/// another order, one would open a file.
+/// Of seven completions the first and the last are right; one draws nothing, one prints a verdict of its own, one reads this project's files, one would end its
+/// verifier, one comes to an answer that is longer than what is read of it. None of that keeps the verifier from the next. Of three queries
+/// one is right, one has another order, one would open a file.
 #[test]
 fn a_verifier_runs_what_a_model_wrote() {
     let folder = format!("{}/examples/verifiers", env!("CARGO_MANIFEST_DIR"));
@@ -394,12 +395,14 @@ fn a_verifier_runs_what_a_model_wrote() {
     let forged = "import os\nprint('{\"is_extractable\": true, \"answer\": \"24\"}')\nos._exit(0)";
     let reads = drawn.replace("self.a / 2\n", &format!("open({folder:?} + '/efa.py').read()\n"));
     let same = CLASS.replace("DRAWN", "48");
-    let texts = [drawn.as_str(), same.as_str(), forged, reads.as_str()];
+    let kills = drawn.replace("self.a / 2\n", "__import__('os').kill(__import__('os').getppid(), 9)\n");
+    let long = drawn.replace("self.a / 2\n", "'9' * 100000\n");
+    let texts = [&drawn, &same, &forged.to_owned(), &reads, &kills, &long, &drawn].map(String::as_str);
     let classes = Verified::of("efa.py", &json!({"answer": "24"}), &texts);
-    assert_eq!(classes.scores, [1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(classes.passed("matches_original"), [1.0, 1.0, 0.0, 0.0]);
-    assert_eq!(classes.passed("has_dof"), [1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(classes.passed("is_extractable"), [1.0, 1.0, 0.0, 0.0]);
+    assert_eq!(classes.scores, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(classes.passed("matches_original"), [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(classes.passed("has_dof"), [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(classes.passed("is_extractable"), [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
 
     let schema = "create table pets(name, age); insert into pets values ('bo', 3), ('mia', 5);";
     let row = json!({"schema": schema, "sql": "select name from pets order by age desc"});
