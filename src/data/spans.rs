@@ -15,9 +15,10 @@ pub fn spans(
     let Some(column) = example.fields.get(name) else { return Ok(None) };
     let read: Vec<[usize; 2]> = serde_json::from_value(column.clone())
         .map_err(|_| format!("its `{name}` are no list of [start, end], in bytes of its text"))?;
-    match read.iter().find(|[start, end]| start >= end || *end > text.len()) {
+    let marks = |[start, end]: &[usize; 2]| text.get(*start..*end).is_some_and(|part| !part.is_empty());
+    match read.iter().find(|span| !marks(span)) {
         Some([start, end]) => Err(format!(
-            "the span [{start}, {end}] of its `{name}` is empty or leaves its text of {} bytes",
+            "the span [{start}, {end}] of its `{name}` is empty or leaves its text of {} bytes, or cuts a character",
             text.len()
         )),
         None => Ok(Some(read.into_iter().map(|[start, end]| start..end).collect())),

@@ -41,6 +41,10 @@ impl Choosing {
         if row.choices.len() < 2 {
             return Err("it has no `choices` to choose among; give it at least two".into());
         }
+        // Nothing of it would be read, and the mean of nothing is no number.
+        if let Some(at) = row.choices.iter().position(|choice| choice.trim().is_empty()) {
+            return Err(format!("choice {} of its `choices` is empty; fill it in or take it out", at + 1));
+        }
         let gold = row.gold().and_then(|gold| answered(gold, &row.choices));
         let gold = gold.ok_or("its `answer` is none of its `choices`; mend one of them")?;
         let Some(template) = &self.rationale else {
@@ -135,6 +139,8 @@ mod tests {
         let told = |row: &Example, rationale: &str| choosing(rationale).read(row).unwrap_err();
         let own = "{{ rationales[at] }}";
         assert!(told(&Example { choices: vec![], ..row() }, own).contains("no `choices`"));
+        let empty = vec!["rain".into(), " ".into()];
+        assert!(told(&Example { choices: empty, ..row() }, own).contains("choice 2 of its `choices` is empty"));
         assert!(
             told(&Example { answer: Some("snow".into()), ..row() }, own).contains("none of its `choices`")
         );

@@ -178,5 +178,8 @@ mod tests {
         ] {
             assert!(document("a bc", Units::Word, spans).unwrap_err().contains(said));
         }
+        // The second character, as others count: in bytes it is the middle of the first.
+        let said = document("é bc", Units::Word, json!([[1, 2]])).unwrap_err();
+        assert!(said.contains("cuts a character"), "{said}");
     }
 }

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::ops::Range;
 
+/// The greatest weight of a column, as of a recipe's keys: beyond it sums of losses are no longer told apart.
+const MOST: f64 = 1e6;
+
 /// Parts of completions by a pattern, and how much they count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -78,7 +81,7 @@ fn of_column(name: &str, value: Option<&Value>, text: &str) -> Result<Vec<(Range
     };
     let wanted = || {
         format!(
-            "its `{name}` must be a list of [start, end, weight], in bytes of its completion of {}, weights of at least 0",
+            "its `{name}` must be a list of [start, end, weight], in bytes of its completion of {}, weights from 0 to 1e6",
             text.len()
         )
     };
@@ -86,7 +89,7 @@ fn of_column(name: &str, value: Option<&Value>, text: &str) -> Result<Vec<(Range
     let span = |one: &Value| {
         let [start, end, weight] = one.as_array()?.as_slice() else { return None };
         let (start, end) = (start.as_u64()? as usize, end.as_u64()? as usize);
-        let weight = weight.as_f64().filter(|weight| *weight >= 0.0)?;
+        let weight = weight.as_f64().filter(|weight| (0.0..=MOST).contains(weight))?;
         (start < end && text.get(start..end).is_some()).then_some((start..end, weight))
     };
     list.iter().map(|one| span(one).ok_or_else(wanted)).collect()
@@ -146,9 +149,14 @@ mod tests {
 
     #[test]
     fn columns_that_say_something_else_are_refused() {
-        for wrong in
-            [json!("x"), json!([[0, 1]]), json!([[1, 0, 1.0]]), json!([[0, 99, 1.0]]), json!([[0, 1, -1]])]
-        {
+        for wrong in [
+            json!("x"),
+            json!([[0, 1]]),
+            json!([[1, 0, 1.0]]),
+            json!([[0, 99, 1.0]]),
+            json!([[0, 1, -1]]),
+            json!([[0, 1, 1e300]]),
+        ] {
             let told = spans(&[], Some("w"), &row(wrong), "abc").unwrap_err();
             assert!(told.contains("list of [start, end, weight]"), "{told}");
         }
