@@ -140,7 +140,9 @@ mod tests {
         let own = "{{ rationales[at] }}";
         assert!(told(&Example { choices: vec![], ..row() }, own).contains("no `choices`"));
         let empty = vec!["rain".into(), " ".into()];
-        assert!(told(&Example { choices: empty, ..row() }, own).contains("choice 2 of its `choices` is empty"));
+        assert!(
+            told(&Example { choices: empty, ..row() }, own).contains("choice 2 of its `choices` is empty")
+        );
         assert!(
             told(&Example { answer: Some("snow".into()), ..row() }, own).contains("none of its `choices`")
         );

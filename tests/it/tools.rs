@@ -392,12 +392,12 @@ fn a_verifier_runs_what_a_model_wrote() {
         return skip("a_verifier_runs_what_a_model_wrote", "this kernel has no landlock");
     }
     let drawn = CLASS.replace("DRAWN", "2 * random.randint(1, 10**6)");
-    let forged = "import os\nprint('{\"is_extractable\": true, \"answer\": \"24\"}')\nos._exit(0)";
+    let forged = "import os\nprint('{\"is_extractable\": true, \"answer\": \"24\"}')\nos._exit(0)".to_owned();
     let reads = drawn.replace("self.a / 2\n", &format!("open({folder:?} + '/efa.py').read()\n"));
     let same = CLASS.replace("DRAWN", "48");
     let kills = drawn.replace("self.a / 2\n", "__import__('os').kill(__import__('os').getppid(), 9)\n");
     let long = drawn.replace("self.a / 2\n", "'9' * 100000\n");
-    let texts = [&drawn, &same, &forged.to_owned(), &reads, &kills, &long, &drawn].map(String::as_str);
+    let texts = [&drawn, &same, &forged, &reads, &kills, &long, &drawn].map(String::as_str);
     let classes = Verified::of("efa.py", &json!({"answer": "24"}), &texts);
     assert_eq!(classes.scores, [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
     assert_eq!(classes.passed("matches_original"), [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
