@@ -91,7 +91,7 @@ pub struct Against {
     pub p_of_all: f64,
     /// Questions that it answers better than the base, and worse.
     pub better_worse: (usize, usize),
-    /// Exact sign test of these; with one completion a question, McNemar's exact test.
+    /// Exact sign test of these; with one completion a question, McNemar's exact test. NaN, as all figures here, of no question.
     pub sign_p: f64,
     /// The difference over seeds, where both have several.
     pub seeds: Option<SeedNoise>,
@@ -103,8 +103,8 @@ pub struct Against {
     pub e3_parts: (f64, f64),
     /// Of each measure that both have, the difference.
     pub measures: BTreeMap<String, Gain>,
-    /// Whether the difference is more than noise.
-    pub verdict: Noise,
+    /// Whether the difference is more than noise; none where no question was asked of both.
+    pub verdict: Option<Noise>,
 }
 
 /// A measure less the base's, on the questions that both were asked.
@@ -279,7 +279,9 @@ fn of_pair(base: &Arm, arm: &Arm, resamples: usize) -> Against {
     let count = |sign: f64| differences.iter().filter(|difference| sign * **difference > 1e-9).count();
     let (better, worse) = (count(1.0), count(-1.0));
     let right = |run: &Measured| share(run, |verdict| verdict.right);
-    let seeds = seed_noise(base, arm, &right);
+    // Runs that were asked nothing in common differ in their questions.
+    let asked = !pairs.is_empty();
+    let seeds = if asked { seed_noise(base, arm, &right) } else { None };
     let tokens = |run: &Measured| run.by_question(|verdict| verdict.tokens as f64);
     let lengths = in_both(&base.by_question(tokens), &arm.by_question(tokens));
     let of = |side: fn(&(f64, f64)) -> f64, pairs: &[(f64, f64)]| mean(pairs.iter().map(side));
@@ -312,13 +314,13 @@ fn of_pair(base: &Arm, arm: &Arm, resamples: usize) -> Against {
         bootstrap,
         p_of_all: bootstrap.p,
         better_worse: (better, worse),
-        sign_p: sign_test(better, worse),
+        sign_p: if asked { sign_test(better, worse) } else { f64::NAN },
         seeds,
         tokens: second.tokens / first.tokens,
         e3: e3.score,
         e3_parts: (e3.odds, e3.brevity),
         measures: gains,
-        verdict,
+        verdict: asked.then_some(verdict),
     }
 }
 

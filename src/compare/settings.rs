@@ -20,7 +20,16 @@ impl Setting {
     pub fn differs(&self) -> bool {
         self.values.iter().any(|value| *value != self.values[0])
     }
+
+    /// Whether those differ of which it is known.
+    pub fn is_known_to_differ(&self) -> bool {
+        let known: BTreeSet<&String> = self.values.iter().filter(|value| *value != UNKNOWN).collect();
+        known.len() > 1
+    }
 }
+
+/// What stands where a value is not known.
+const UNKNOWN: &str = "–";
 
 /// Characters of a value that are shown.
 const SHOWN: usize = 48;
@@ -28,7 +37,8 @@ const SHOWN: usize = 48;
 /// What was sampled, how, and of how many prompts.
 pub fn decoding(arms: &[Arm]) -> Vec<Setting> {
     let of = |key: &str, value: &dyn Fn(&Decoding) -> String| {
-        let of_run = |run: &Measured| run.evaluation.report.decoding.as_ref().map_or("–".to_string(), value);
+        let of_run =
+            |run: &Measured| run.evaluation.report.decoding.as_ref().map_or(UNKNOWN.to_string(), value);
         Setting { key: key.to_string(), values: arms.iter().map(|arm| joined(arm, &of_run)).collect() }
     };
     vec![
@@ -54,8 +64,9 @@ pub fn recipes(arms: &[Arm]) -> Vec<Setting> {
         arms.iter().flat_map(|arm| &arm.runs).flat_map(|run| run.recipe.keys()).collect();
     let of = |at: &(String, String)| {
         let (stage, key) = at;
-        let of_run =
-            |run: &Measured| run.recipe.get(at).map_or("–".to_string(), |value| shown(&value.to_string()));
+        let of_run = |run: &Measured| {
+            run.recipe.get(at).map_or(UNKNOWN.to_string(), |value| shown(&value.to_string()))
+        };
         Setting {
             key: if stage.is_empty() { key.clone() } else { format!("stage.{stage}.{key}") },
             values: arms.iter().map(|arm| joined(arm, &of_run)).collect(),

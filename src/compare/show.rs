@@ -123,18 +123,18 @@ pub fn csv(found: &Comparison) -> String {
 /// What each arm is against the base, in a sentence.
 pub fn sentences(found: &Comparison) -> Vec<String> {
     let of = |one: &Against| {
-        let (arm, base, verdict) = (&one.arm, &found.base, one.verdict.words());
+        let (arm, base, verdict) = (&one.arm, &found.base, one.verdict?.words());
         let side = if one.difference < 0.0 { "below" } else { "above" };
         // That none is seen does not say that there is none.
         if one.difference.abs() < UNSEEN {
-            return format!("{arm} and {base}: no difference is seen, {verdict}.");
+            return Some(format!("{arm} and {base}: no difference is seen, {verdict}."));
         }
-        match format!("{:.1}", 100.0 * one.difference.abs()).as_str() {
+        Some(match format!("{:.1}", 100.0 * one.difference.abs()).as_str() {
             "0.0" => format!("{arm} is less than 0.1 points {side} {base}: {verdict}."),
             points => format!("{arm} is {points} points {side} {base}: {verdict}."),
-        }
+        })
     };
-    found.against.iter().filter(|one| one.questions > 0).map(of).collect()
+    found.against.iter().filter_map(of).collect()
 }
 
 /// Its tables.
@@ -158,6 +158,11 @@ pub fn sheets(found: &Comparison) -> Vec<Sheet> {
 
 fn of_arms(arms: &[ArmFigures]) -> Sheet {
     let row = |arm: &ArmFigures| {
+        if arm.questions == 0 {
+            let mut cells = vec!["–".to_string(); 9];
+            (cells[0], cells[4]) = (arm.name.clone(), "0".to_string());
+            return cells;
+        }
         let by_seed: Vec<String> =
             arm.runs.iter().map(|run| format!("{:.1}", 100.0 * run.accuracy)).collect();
         vec![
@@ -200,6 +205,11 @@ fn length(tokens: Option<f64>) -> String {
 
 fn of_questions(found: &Comparison) -> Sheet {
     let row = |one: &Against| {
+        if one.questions == 0 {
+            let mut cells = vec!["–".to_string(); 7];
+            (cells[0], cells[6]) = (one.arm.clone(), "0".to_string());
+            return cells;
+        }
         let (low, high) = one.bootstrap.interval;
         vec![
             one.arm.clone(),
@@ -229,6 +239,11 @@ fn of_questions(found: &Comparison) -> Sheet {
 
 fn of_seeds_and_lengths(found: &Comparison) -> Sheet {
     let row = |one: &Against| {
+        if one.questions == 0 {
+            let mut cells = vec!["–".to_string(); 8];
+            cells[0] = one.arm.clone();
+            return cells;
+        }
         let seeds = one.seeds.map_or(vec!["–".to_string(); 4], |seeds| {
             vec![
                 format!(

@@ -103,7 +103,7 @@ fn seeds_of_one_recipe_are_an_arm_and_questions_are_paired() {
     let seeds = one.seeds.unwrap();
     assert!(seeds.paired && seeds.p == 0.0);
     near(seeds.effect.unwrap(), 0.5 / (0.125 * 2.0_f64.sqrt()), 1e-12);
-    assert_eq!(one.verdict, Noise::Beyond);
+    assert_eq!(one.verdict, Some(Noise::Beyond));
     // Shares (1.5 + 1/2)/5 and (3.5 + 1/2)/5: odds 2/3 and 4. E3 = 1/(0.4/6 + 0.6/2).
     near(one.e3_parts.0, 6.0, 1e-12);
     near(one.e3_parts.1, 2.0, 1e-12);
@@ -174,6 +174,54 @@ fn a_run_that_cannot_be_compared_is_named_with_the_remedy() {
     assert!(refused(&runs[..2]).contains("sft-000004.jsonl holds other verdicts"));
     std::fs::remove_file(&file).unwrap();
     assert!(refused(&runs[..2]).contains("evaluate again"));
+}
+
+/// A mean of nothing is none, and a test of nothing neither: no figure, no verdict, and nothing that counts among the tests of other arms.
+#[test]
+fn of_no_question_in_common_nothing_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |name, right| made(folder.path(), name, 0, 0.1, right, 20);
+    let (first, second) = (of("first", &[T, F, F, F]).write(), of("second", &[T, T, F, F]).write());
+    let other = of("other", &[T, T, T]).write();
+    let file = Path::new(&other).join("evaluations/sft-000004.jsonl");
+    let verdicts = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, verdicts.replace(":\"q", ":\"other-")).unwrap();
+    // One that has held-out rows alone, as preferences have.
+    let silent = Made { lr: 0.3, ..of("silent", &[]) }.write();
+    let evaluation =
+        Evaluation { stage: "sft".into(), round: 1, loop_round: None, step: 4, report: Report::default() };
+    let line = serde_json::to_string(&evaluation).unwrap() + "\n";
+    std::fs::write(Path::new(&silent).join("evaluations.jsonl"), line).unwrap();
+    let groups: Vec<String> =
+        [("first", &first), ("other", &other), ("silent", &silent), ("second", &second)]
+            .map(|(name, run)| format!("{name}={run}"))
+            .into();
+    let found = compare(&arms(&groups, &[]).unwrap(), None, 999).unwrap();
+    for one in &found.against[..2] {
+        assert_eq!((one.questions, one.better_worse, one.verdict, one.seeds), (0, (0, 0), None, None));
+        let figures = [one.difference, one.bootstrap.p, one.p_of_all, one.sign_p, one.tokens, one.e3];
+        assert!(figures.iter().all(|figure| figure.is_nan()), "{one:?}");
+    }
+    // The one test that there is counts as one.
+    let last = &found.against[2];
+    assert!(last.questions == 4 && last.p_of_all == last.bootstrap.p && last.verdict.is_some(), "{last:?}");
+    let json = serde_json::to_value(&found).unwrap();
+    for key in ["p_of_all", "sign_p", "verdict", "difference"] {
+        assert!(json["against"][0][key].is_null(), "{key}: {}", json["against"][0]);
+    }
+    assert!(json["against"][1]["bootstrap"]["p"].is_null());
+    let lines: Vec<Vec<String>> =
+        csv(&found).lines().map(|line| line.split(',').map(str::to_string).collect()).collect();
+    let at = |name: &str| lines[0].iter().position(|column| column == name).unwrap();
+    for column in ["difference", "p", "p_of_all", "sign_p", "seed_p", "e3"] {
+        assert_eq!((lines[2][at(column)].as_str(), lines[3][at(column)].as_str()), ("", ""), "{column}");
+    }
+    assert_eq!(lines[2][at("paired_questions")], "0");
+    let shown = text(&found);
+    assert!(!shown.contains("NaN"), "{shown}");
+    assert!(shown.contains("silent was asked no question: nothing is paired"), "{shown}");
+    assert!(shown.contains("first and other were asked no question in common"), "{shown}");
+    assert!(!shown.contains("earlier version") && !shown.contains("decoding differs"), "{shown}");
 }
 
 /// A point is called by the shorter way to write its numbers, which need not be the one that the recipe has.

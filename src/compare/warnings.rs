@@ -56,8 +56,11 @@ pub fn warnings(
             running.join(", ")
         ));
     }
-    let differing: Vec<&str> =
-        decoding.iter().filter(|setting| setting.differs()).map(|setting| setting.key.as_str()).collect();
+    let differing: Vec<&str> = decoding
+        .iter()
+        .filter(|setting| setting.is_known_to_differ())
+        .map(|setting| setting.key.as_str())
+        .collect();
     if !differing.is_empty() {
         said.push(format!(
             "decoding differs in {}: a difference may be that of decoding, not of what was trained",
@@ -66,7 +69,10 @@ pub fn warnings(
     }
     let unknown: Vec<&str> = arms
         .iter()
-        .filter(|arm| arm.runs.iter().any(|r| r.evaluation.report.decoding.is_none()))
+        .filter(|arm| {
+            let reports = || arm.runs.iter().map(|run| &run.evaluation.report);
+            reports().any(|report| report.questions > 0 && report.decoding.is_none())
+        })
         .map(|arm| arm.name.as_str())
         .collect();
     if !unknown.is_empty() {
@@ -113,6 +119,14 @@ fn of_questions(base: &Arm, arm: &Arm, against: &Against) -> Vec<String> {
     let pair = format!("{} and {}", base.name, arm.name);
     if first.is_empty() && second.is_empty() {
         return said;
+    }
+    for (asked, arm) in [(&first, base), (&second, arm)] {
+        if asked.is_empty() {
+            let name = &arm.name;
+            return vec![format!(
+                "{name} was asked no question: nothing is paired; give it the same data.eval"
+            )];
+        }
     }
     if against.questions == 0 {
         let advice = "give both the same data.eval";

@@ -80,9 +80,12 @@ pub fn bootstrap_of_differences(differences: &[f64], resamples: usize, seed: u64
     weighted_bootstrap(&alike(differences), resamples, seed)
 }
 
-/// The same of a weighted mean of differences, each with its weight.
+/// The same of a weighted mean of differences, each with its weight. NaN of none: nothing is said of nothing.
 pub fn weighted_bootstrap(differences: &[(f64, f64)], resamples: usize, seed: u64) -> Bootstrap {
     let means = resampled(differences, resamples, seed);
+    if means.is_empty() {
+        return Bootstrap { interval: (f64::NAN, f64::NAN), p: f64::NAN };
+    }
     let share = |fits: &dyn Fn(f64) -> bool| {
         (means.iter().filter(|mean| fits(**mean)).count() + 1) as f64 / (means.len() + 1) as f64
     };

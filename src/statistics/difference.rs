@@ -78,19 +78,22 @@ pub fn sign_test(better: usize, worse: usize) -> f64 {
 }
 
 /// Probabilities of several tests that are looked at together, each as it counts then (Holm 1979): the k-th smallest of n times
-/// n − k + 1, none below one before it, and at most 1. In the order given.
+/// n − k + 1, none below one before it, and at most 1. In the order given. NaN, a test of nothing, is none of the n and stays so.
 ///
 /// ```
 /// use rationale::statistics::difference::holm;
 /// // 3 · 0.01, 2 · 0.02, and 1 · 0.03 that is not less than 0.04.
 /// assert_eq!(holm(&[0.02, 0.01, 0.03]), [0.04, 0.03, 0.04]);
+/// assert!(holm(&[f64::NAN])[0].is_nan() && holm(&[0.02, f64::NAN])[0] == 0.02);
 /// ```
 pub fn holm(probabilities: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..probabilities.len()).collect();
+    let known = |at: &usize| !probabilities[*at].is_nan();
+    let mut order: Vec<usize> = (0..probabilities.len()).filter(known).collect();
     order.sort_by(|&a, &b| probabilities[a].total_cmp(&probabilities[b]));
-    let (mut adjusted, mut least) = (vec![1.0; probabilities.len()], 0.0_f64);
+    let (mut adjusted, mut least) = (vec![f64::NAN; probabilities.len()], 0.0_f64);
+    let count = order.len();
     for (rank, at) in order.into_iter().enumerate() {
-        least = least.max((probabilities.len() - rank) as f64 * probabilities[at]).min(1.0);
+        least = least.max((count - rank) as f64 * probabilities[at]).min(1.0);
         adjusted[at] = least;
     }
     adjusted
