@@ -53,12 +53,19 @@ const VERBS: &[Row] = &[
 /// The program `train`, with what `registry` knows: reads the command line, does what it says, and returns the exit code
 /// (0 done, 1 failed while running, 2 the user can fix it, 129, 130, 138 or 143 stopped by SIGHUP, SIGINT, SIGUSR1 or SIGTERM).
 pub fn cli(registry: Registry) -> i32 {
-    let asked = match Asked::of(std::env::args_os()) {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let asked = match Asked::of(words.iter().cloned()) {
         Ok(asked) => asked,
         Err(error) => {
+            let hint = hint(&error).map_or(String::new(), |hint| format!("\n{hint}"));
+            if error.use_stderr() && asks_for_json(&words) {
+                say_json();
+                say(format!("{error}{hint}").trim_end());
+                return error.exit_code();
+            }
             let _ = error.print();
-            if let Some(hint) = hint(&error) {
-                say(&format!("\n{hint}"));
+            if !hint.is_empty() {
+                say(&hint);
             }
             return error.exit_code();
         }
@@ -109,6 +116,12 @@ impl Asked {
             Self::Verb(verb, matches) => verb.run(matches, registry).map(|()| 0),
         }
     }
+}
+
+/// Whether a command line asks for messages in JSON, where it cannot be read otherwise.
+fn asks_for_json(words: &[OsString]) -> bool {
+    words.iter().any(|word| word == "--log-format=json")
+        || words.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json")
 }
 
 /// What was probably wanted of a command line that is none.
@@ -245,6 +258,26 @@ mod tests {
         assert!(said("train --recipe a.toml --learning-rate 1").unwrap().contains("`--set optim.lr=VALUE`"));
         assert!(said("train --recipe a.toml --device cpu").unwrap().contains("`--set SECTION.KEY=VALUE`"));
         assert!(said("train chat a --what").is_none() && said("train completion bash").is_none());
+    }
+
+    #[test]
+    fn that_json_is_asked_for_is_seen_in_words_that_cannot_be_read() {
+        let asks = |line: &str| {
+            let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            asks_for_json(&words)
+        };
+        for line in [
+            "train --log-format json --nosuch",
+            "train --nosuch --log-format=json",
+            "train --log-format text --log-format json",
+            "train --log-format json report a",
+        ] {
+            assert!(asks(line) && ask(line).is_err(), "{line}");
+        }
+        for line in ["train --nosuch", "train --log-format text --recipe json --nosuch", "train --log-format"]
+        {
+            assert!(!asks(line), "{line}");
+        }
     }
 
     #[test]

@@ -161,6 +161,20 @@ fn a_run_says_what_comes_next_and_talks_to_programs() {
         refused["level"] == "error" && refused["text"].as_str().unwrap().contains("optim.lr"),
         "{refused}"
     );
+    // A command line that cannot be read, too, is a line of JSON.
+    for (words, part) in [
+        (&["--nosuch"][..], "--nosuch"),
+        (&["report", "nosuch"][..], "report"),
+        (&["--log-format", "json", "--recipe", "recipe.toml"][..], "--log-format"),
+        (&["recipe.toml"][..], "recipe.toml"),
+    ] {
+        let refused = program.verb(&[&["--log-format", "json"][..], words].concat()).code(2);
+        let refused: Value = serde_json::from_str(refused.trim()).unwrap();
+        assert!(
+            refused["level"] == "error" && refused["text"].as_str().unwrap().contains(part),
+            "{words:?}: {refused}"
+        );
+    }
 }
 
 #[test]
