@@ -4,7 +4,8 @@
 //! An empty cell is no value.
 
 use super::json::Once;
-use super::jsonl::{LONGEST, open};
+use super::jsonl::LONGEST;
+use super::packed::{open, unreadable};
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
 use crate::error::{Error, Result};
@@ -45,11 +46,10 @@ pub fn read(
     problems: &mut Problems,
 ) -> Result<Vec<Row>> {
     let file: Arc<str> = path.display().to_string().into();
-    let (reader, most) = open(path)?;
     let left = Rc::new(Cell::new(LONGEST));
-    let bounded = Bounded { inner: reader.take(most.saturating_add(1)), left: left.clone() };
+    let bounded = Bounded { inner: open(path)?, left: left.clone() };
     let tabs = file.to_ascii_lowercase().contains(".tsv");
-    let mut records = Records { bounded, left, file: file.clone(), most };
+    let mut records = Records { bounded, left, file: file.clone() };
     let mut first = records.first_line()?;
     let delimiter = match tabs {
         true => b'\t',
@@ -76,12 +76,6 @@ pub fn read(
         left.set(LONGEST);
         let more = csv.read_byte_record(&mut record).map_err(|error| broken(path, &file, &error))?;
         let line = record.position().map_or(1, csv::Position::line) as usize;
-        if csv.position().byte() > most {
-            return Err(Error::Data(format!(
-                "{file}: unpacked it has more than {} MB; unpack it yourself to read it",
-                most >> 20
-            )));
-        }
         if !more {
             break;
         }
@@ -118,19 +112,17 @@ struct Records<R> {
     bounded: Bounded<R>,
     left: Rc<Cell<u64>>,
     file: Arc<str>,
-    most: u64,
 }
 
 impl<R: Read> Records<R> {
     /// The bytes up to the first line's end, without a mark of UTF-8.
     fn first_line(&mut self) -> Result<Vec<u8>> {
         let (mut line, mut byte) = (Vec::new(), [0]);
-        let limit = LONGEST.min(self.most);
-        while (line.len() as u64) < limit {
+        while (line.len() as u64) < LONGEST {
             match self.bounded.read(&mut byte) {
                 Ok(0) => break,
                 Ok(_) => line.push(byte[0]),
-                Err(error) => return Err(Error::io(Path::new(self.file.as_ref()))(error)),
+                Err(error) => return Err(unreadable(Path::new(self.file.as_ref()), &error)),
             }
             if byte[0] == b'\n' {
                 break;
@@ -169,7 +161,7 @@ fn broken(path: &Path, file: &str, error: &csv::Error) -> Error {
         csv::ErrorKind::Io(io) if io.to_string() == TOO_LONG => {
             Error::Data(format!("{file}{line}: {TOO_LONG}"))
         }
-        csv::ErrorKind::Io(io) => Error::io(path)(std::io::Error::new(io.kind(), io.to_string())),
+        csv::ErrorKind::Io(io) => unreadable(path, io),
         _ => Error::Data(format!("{file}{line}: not CSV: {error}")),
     }
 }
@@ -282,6 +274,11 @@ mod tests {
             rows("rows.csv.zst", &zstd::encode_all(&text[..], 0).unwrap()).unwrap()[0].fields,
             plain[0].fields
         );
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gz.write_all(text).unwrap();
+        let cut = gz.finish().unwrap();
+        let told = rows("rows.csv.gz", &cut[..cut.len() - 6]).unwrap_err().to_string();
+        assert!(told.starts_with("data: ") && told.contains("cut off or damaged"), "{told}");
     }
 
     #[test]

@@ -1,21 +1,18 @@
 //! JSON Lines: one object a line, blank lines skipped; or one array of objects. An object with a tree is as many rows as that has leaves.
 
 use super::json::Once;
+use super::packed::{open, unreadable};
 use super::pieces::Pieces;
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
 use super::tree;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes in a line: what is read of one takes some sixteen times as much memory.
 pub(super) const LONGEST: u64 = 64 << 20;
-/// What a packed file may come to, as a multiple of its size, and what any may.
-const UNPACKED: (u64, u64) = (200, 1 << 29);
 
 /// At most `limit` rows of `path`, which may be packed (`.gz`, `.zst`); lines that are not JSON objects go to `problems`.
 pub fn read(
@@ -25,19 +22,19 @@ pub fn read(
     limit: usize,
     problems: &mut Problems,
 ) -> Result<Vec<Row>> {
-    let (reader, most) = open(path)?;
-    let mut pieces = Pieces::of(reader, LONGEST).map_err(Error::io(path))?;
+    let broken = |error: std::io::Error| unreadable(path, &error);
+    let mut pieces = Pieces::of(open(path)?, LONGEST).map_err(broken)?;
     let file: Arc<str> = path.display().to_string().into();
     let written = [renaming.theirs("id"), renaming.theirs("answer")].map(Numbers::new);
-    let (mut rows, mut bytes, mut line, mut total) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut rows, mut bytes, mut line) = (Vec::new(), Vec::new(), 0);
     let mut dropped = Vec::new();
     while rows.len() < limit {
         bytes.clear();
-        let length = pieces.next(&mut bytes).map_err(Error::io(path))?;
+        let length = pieces.next(&mut bytes).map_err(broken)?;
         if length == 0 {
             if pieces.cut {
                 problems.line(&file, line, "the array has no end: the file is cut off");
-            } else if pieces.behind().map_err(Error::io(path))?.is_some() {
+            } else if pieces.behind().map_err(broken)?.is_some() {
                 problems.line(
                     &file,
                     line,
@@ -47,18 +44,10 @@ pub fn read(
             break;
         }
         line += 1;
-        total += length as u64;
         if bytes.len() as u64 > LONGEST {
             let (most, word) = (LONGEST >> 20, pieces.word());
             return Err(Error::Data(format!(
                 "{file}:{line}: the {word} is longer than {most} MB; a row is one {word}"
-            )));
-        }
-        if total > most {
-            return Err(Error::Data(format!(
-                "{file}: unpacked it has more than {} MB, {} times its size, or more; unpack it yourself to read it",
-                most >> 20,
-                UNPACKED.0
             )));
         }
         if bytes.trim_ascii().is_empty() {
@@ -96,21 +85,6 @@ pub fn read(
 /// Whether it is a trace of a rollout that nothing was learned of.
 fn is_dropped(fields: &Map<String, Value>) -> bool {
     fields.get("dropped").is_some_and(Value::is_string) && fields.contains_key("completion_ids")
-}
-
-/// The text of a file, and the most bytes that it may have.
-pub(super) fn open(path: &Path) -> Result<(Box<dyn BufRead>, u64)> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let size = file.metadata().map_err(Error::io(path))?.len();
-    let most = size.saturating_mul(UNPACKED.0).max(UNPACKED.1);
-    Ok(match path.extension().and_then(|ending| ending.to_str()) {
-        Some("gz") => (Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(file))), most),
-        Some("zst") => {
-            let unpacked = zstd::stream::read::Decoder::new(file).map_err(Error::io(path))?;
-            (Box::new(BufReader::new(unpacked)), most)
-        }
-        _ => (Box::new(BufReader::new(file)), u64::MAX),
-    })
 }
 
 /// Whether a first line begins what later lines go on with: an object that is not whole.
@@ -307,5 +281,34 @@ mod tests {
         let said = rows("rows.jsonl.gz", &bomb).0.unwrap_err().to_string();
         assert!(said.contains("rows.jsonl.gz:1: the line is longer than 64 MB"), "{said}");
         assert!(rows("rows.jsonl.gz", b"\x1f\x8b\x08 cut").0.is_err());
+    }
+
+    /// What is packed badly is the data's, and the remedy is to get it anew.
+    #[test]
+    fn packed_files_that_are_damaged_are_said_to_be() {
+        use std::io::Write;
+        let text = b"{\"question\": \"a\"}\n".repeat(200);
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(&text).unwrap();
+        let gz = packer.finish().unwrap();
+        let zst = zstd::encode_all(&text[..], 1).unwrap();
+        let told = |name: &str, bytes: &[u8]| {
+            let error = rows(name, bytes).0.unwrap_err();
+            assert!(matches!(error, Error::Data(_)), "{name}: {error}");
+            error.to_string()
+        };
+        let damaged = "cut off or damaged";
+        assert!(told("rows.jsonl.gz", &gz[..gz.len() - 12]).contains(damaged));
+        assert!(told("rows.jsonl.gz", &gz[..4]).contains(damaged));
+        assert!(told("rows.jsonl.zst", &zst[..zst.len() - 5]).contains(damaged));
+        for behind in [&b"x"[..], b"something that is not packed"] {
+            let said = told("rows.jsonl.gz", &[&gz[..], behind].concat());
+            assert!(said.contains("or something else stands behind what is packed"), "{said}");
+        }
+        for name in ["rows.jsonl.gz", "rows.jsonl.zst"] {
+            let said = told(name, &text);
+            assert!(said.contains("it is not packed as .") && said.contains("if it is plain"), "{said}");
+        }
+        assert_eq!(rows("rows.jsonl.gz", &[&gz[..], &gz].concat()).0.unwrap().len(), 400);
     }
 }

@@ -19,6 +19,7 @@ pub mod jsonl;
 mod marked;
 pub mod numbered;
 pub mod order;
+mod packed;
 pub mod parquet;
 mod pieces;
 pub mod preference;

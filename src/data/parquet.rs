@@ -5,6 +5,7 @@ mod pages;
 mod thrift;
 
 use super::beside::UNSEEN;
+use super::packed::unreadable;
 use super::renaming::{KNOWN, Renaming};
 use super::row::{Problems, Row, size};
 use crate::error::{Error, Result, quietly};
@@ -44,9 +45,10 @@ fn rows(
     let broken = |e: ::parquet::errors::ParquetError| {
         Error::Data(format!("{}: not a Parquet file this program can read: {e}", path.display()))
     };
-    let source = File::open(path).map_err(Error::io(path))?;
-    let most = source.metadata().map_err(Error::io(path))?.len().saturating_mul(UNPACKED.0).max(UNPACKED.1);
-    let mut headers = File::open(path).map_err(Error::io(path))?;
+    let closed = |error: std::io::Error| unreadable(path, &error);
+    let source = File::open(path).map_err(closed)?;
+    let most = source.metadata().map_err(closed)?.len().saturating_mul(UNPACKED.0).max(UNPACKED.1);
+    let mut headers = File::open(path).map_err(closed)?;
     contents::check(path, &mut headers)?;
     let reader = SerializedFileReader::new(source).map_err(broken)?;
     let (mut rows, mut index, mut bytes) = (Vec::new(), 0, 0);
