@@ -32,8 +32,8 @@ pub struct Override {
     pub value: Value,
     /// The stages that took it, by index.
     pub reached: Vec<usize>,
-    /// The line on which it stands and its file with it, where `[sweep]` gives it.
-    pub written: Option<(usize, String)>,
+    /// Where `[sweep]` gives it: its line and its file with it, or no line and the `--set` that gives what is swept.
+    pub written: Option<(Option<usize>, String)>,
 }
 
 impl Override {
@@ -55,7 +55,7 @@ impl Override {
         Ok(Self { text: text.to_owned(), stage, path, value, reached: Vec::new(), written: None })
     }
 
-    /// `--set …` as typed, of what may be a secret the key alone; or the line of the file.
+    /// `--set …` as typed, of what may be a secret the key alone; or where `[sweep]` has it from.
     pub fn shown(&self) -> String {
         match &self.written {
             Some((_, place)) => place.clone(),
@@ -70,7 +70,7 @@ impl Override {
 
     /// The line of the file, where it stands in one.
     pub fn line(&self) -> Option<usize> {
-        self.written.as_ref().map(|(line, _)| *line)
+        self.written.as_ref().and_then(|(line, _)| *line)
     }
 
     /// Whether it set the key at `path`, itself or inside a table or list that it gave.

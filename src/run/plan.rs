@@ -4,7 +4,7 @@
 use super::beside::beside;
 use super::preflight::{Ready, Rows};
 use super::room;
-use super::trials::shared;
+use super::trials::{product, shared};
 use crate::checkpoint::Saved;
 use crate::data::hub::Hub;
 use crate::loops::{Steps, passes};
@@ -74,8 +74,8 @@ fn sweep(trials: &[Ready], hub: &Hub) -> String {
     let saved: usize = shared.iter().flatten().map(|(_, stages)| stages).sum();
     let _ = writeln!(
         out,
-        "# {points} points × {seeds} seeds = {} trials; {} stages are run, and {saved} that are the same at two points of a seed are shared",
-        trials.len(),
+        "# {}; {} stages are run, and {saved} that are the same at two points of a seed are shared",
+        product(points, seeds, trials.len()),
         stages - saved
     );
     let mut cost = Cost::default();

@@ -257,13 +257,15 @@ fn open(
     note(folder, trials, shared, &failed)?;
     if !args.quiet {
         let (points, seeds) = recipe.sweep_shape();
-        say(&format!(
-            "run: {} ({points} points × {seeds} seeds = {} trials)",
-            folder.display(),
-            trials.len()
-        ));
+        say(&format!("run: {} ({})", folder.display(), product(points, seeds, trials.len())));
     }
     Ok(Some(dir))
+}
+
+/// How many trials there are, as a product: `2 points × 1 seed = 2 trials`.
+pub(super) fn product(points: usize, seeds: usize, trials: usize) -> String {
+    let of = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+    format!("{} × {} = {}", of(points, "point"), of(seeds, "seed"), of(trials, "trial"))
 }
 
 /// Of each trial, why it has failed, where it has and its folder is still there.

@@ -300,6 +300,24 @@ fn what_cannot_be_swept_is_refused_with_a_remedy() {
         ("[run]\nseeds = [0]\n", &["run.seed=1"], "write --set 'run.seeds=[1]'"),
         ("sweep = 3\n", &[], "`sweep` is a table of keys"),
         (lr, &["stage.rl.sweep.optim.lr=[1]"], "sweep"),
+        // What the command line gives is not the file's.
+        (
+            lr,
+            &["sweep.sweep.x=[1]"],
+            "--set sweep.sweep.x=[1]: sweep.sweep.x: a swept key is named once by its section",
+        ),
+        ("[sweep]\nsweep.x = [1]\n", &[], "recipe.toml:2: sweep.sweep.x: a swept key is named once"),
+        (lr, &["sweep.optim.lr=[1,1]"], "--set sweep.optim.lr=[1,1]: sweep.optim.lr has 1 twice"),
+        (
+            lr,
+            &["sweep.optim.lr=3"],
+            "--set sweep.optim.lr=3: sweep.optim.lr = 3: a swept key has a list of values; write --set 'sweep.optim.lr=[3]'",
+        ),
+        (lr, &["sweep.run.seed=[1]"], "--set sweep.run.seed=[1]: sweep.run.seed: seeds are a list"),
+        (lr, &["sweep.optim.nosuch=[1]"], "--set sweep.optim.nosuch=[1]: [optim] unknown key `nosuch`"),
+        (lr, &["sweep.optim.lr=[-1.0]"], "--set sweep.optim.lr=[-1.0]: optim.lr = -1.0"),
+        ("[run]\nseeds = [0]\n", &["run.seeds=[2,2]"], "--set run.seeds=[2,2]: run.seeds has 2 twice"),
+        ("", &["run.seeds=3"], "--set run.seeds=3: run.seeds = 3: a list of whole numbers"),
     ] {
         let said = told(head, sets);
         assert!(said.contains(words), "{head}{sets:?}:\n{said}");

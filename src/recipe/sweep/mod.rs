@@ -29,6 +29,8 @@ pub(super) struct Sweep {
     seeds: Vec<i64>,
     /// The line of the seeds.
     line: Option<usize>,
+    /// The `--set` that gives them, where one does.
+    typed: Option<String>,
 }
 
 /// A key with the values that it is to have.
@@ -40,6 +42,8 @@ struct Swept {
     stage: Option<String>,
     path: Vec<String>,
     values: Vec<Valued>,
+    /// The `--set` that gives them, where one does.
+    typed: Option<String>,
 }
 
 /// A value, what it is called, and the line that it stands on.
@@ -101,13 +105,18 @@ impl Sweep {
     /// What makes a recipe that of its trial `at`.
     pub(super) fn overrides(&self, at: usize, file: &str) -> Vec<Override> {
         let (points, _) = self.shape();
+        let place = |typed: &Option<String>, line: Option<usize>| match (typed, line) {
+            (Some(typed), _) => Some((None, typed.clone())),
+            (None, Some(line)) => Some((Some(line), format!("{file}:{line}"))),
+            (None, None) => None,
+        };
         let of = |(key, valued): &(&Swept, &Valued)| Override {
             text: format!("{}={}", key.key, valued.value),
             stage: key.stage.clone(),
             path: key.path.clone(),
             value: valued.value.clone(),
             reached: Vec::new(),
-            written: valued.line.map(|line| (line, format!("{file}:{line}"))),
+            written: place(&key.typed, valued.line),
         };
         let mut all: Vec<Override> = self.point(at % points).iter().map(of).collect();
         all.extend(self.seeds.get(at / points).map(|seed| Override {
@@ -116,7 +125,7 @@ impl Sweep {
             path: vec!["run".into(), "seed".into()],
             value: Value::Integer(*seed),
             reached: Vec::new(),
-            written: self.line.map(|line| (line, format!("{file}:{line}"))),
+            written: place(&self.typed, self.line),
         }));
         all
     }

@@ -6,10 +6,12 @@ use crate::recipe::overrides::Override;
 use crate::recipe::refusal::Refusal;
 use crate::recipe::source::Source;
 use crate::section::{covers, join, secret};
+use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 /// What cannot differ between the trials of a run, and why.
-const NOT_SWEPT: [(&str, &str); 5] = [
+const NOT_SWEPT: [(&str, &str); 6] = [
+    ("sweep", "a swept key is named once by its section, such as sweep.optim.lr"),
     ("run.seed", "seeds are a list of their own: run.seeds = [0, 1, 2]"),
     ("run.seeds", "seeds are a list of their own, beside [sweep]: run.seeds = [0, 1, 2]"),
     ("run.name", "it is the name of the run, which all trials are in"),
@@ -26,7 +28,7 @@ impl Sweep {
     ) -> Self {
         let mut written = source.take(&[SWEEP]).unwrap_or_else(|| Value::Table(Table::new()));
         let mut seeds = source.take(&SEEDS);
-        let mut typed = Vec::new();
+        let (mut typed, mut typed_seeds, mut typed_keys) = (Vec::new(), None, BTreeMap::new());
         sets.retain(|set| {
             let own = set.stage.is_none() && (set.path[0] == SWEEP || set.path == SEEDS);
             if own {
@@ -36,10 +38,12 @@ impl Sweep {
         });
         for set in typed {
             if set.path == SEEDS {
+                typed_seeds = Some(set.shown());
                 seeds = Some(set.value);
             } else if let (Some(key), Value::Table(table)) = (key_of(&set.path[1..]), &mut written) {
                 // The same key may be written in other tables.
                 drop_key(table, "", &key);
+                typed_keys.insert(key.clone(), set.shown());
                 table.insert(key, set.value);
             } else {
                 refused.push(Refusal::new(
@@ -48,29 +52,41 @@ impl Sweep {
                 ));
             }
         }
-        let mut found = Reading { source, refused, keys: Vec::new() };
+        let mut found = Reading { source, typed: &typed_keys, refused, keys: Vec::new() };
         match written {
             Value::Table(table) => found.read(&table, &mut vec![SWEEP.to_owned()], ""),
             _ => found.refuse(&[SWEEP], "`sweep` is a table of keys, each with a list of values: [sweep], then optim.lr = [1e-5, 1e-4]"),
         }
         let mut keys = found.keys;
         conflicts(source, &mut keys, sets, refused);
-        let seeds = seeds.map_or(Vec::new(), |value| read_seeds(source, &value, sets, refused));
+        let of = typed_seeds.as_deref();
+        let seeds = seeds.map_or(Vec::new(), |value| read_seeds(source, &value, of, sets, refused));
         let line = source.line(&SEEDS.map(str::to_owned)).filter(|_| !seeds.is_empty());
-        Self { keys, seeds, line }
+        Self { keys, seeds, line, typed: typed_seeds }
     }
 }
 
 /// What has been read of `[sweep]` so far.
 struct Reading<'a> {
     source: &'a Source,
+    /// The keys right below `[sweep]` that the command line gives, and how it does.
+    typed: &'a BTreeMap<String, String>,
     refused: &'a mut Vec<Refusal>,
     keys: Vec<Swept>,
 }
 
 impl Reading<'_> {
     fn refuse(&mut self, place: &[&str], message: &str) {
-        self.refused.push(self.source.refusal(place, message));
+        let refusal = match self.typed(place) {
+            Some(typed) => Refusal::new(place.join("."), format!("{typed}: {message}")),
+            None => self.source.refusal(place, message),
+        };
+        self.refused.push(refusal);
+    }
+
+    /// The `--set` that gives what stands at `place`, where one does.
+    fn typed(&self, place: &[&str]) -> Option<&String> {
+        place.get(1).and_then(|key| self.typed.get(*key))
     }
 
     /// Reads a table below `[sweep]`, at `place` in the file, of keys that stand below `above`.
@@ -115,9 +131,13 @@ impl Reading<'_> {
         }
         let Value::Array(list) = value else {
             let value = secret::shown(key, value);
+            let write = match self.typed(&place) {
+                Some(_) => format!("--set 'sweep.{key}=[{value}]'"),
+                None => format!("{key} = [{value}]"),
+            };
             return self.refuse(
                 &place,
-                &format!("sweep.{key} = {value}: a swept key has a list of values; write {key} = [{value}]"),
+                &format!("sweep.{key} = {value}: a swept key has a list of values; write {write}"),
             );
         };
         if list.is_empty() {
@@ -139,7 +159,8 @@ impl Reading<'_> {
             let line = self.source.line(&at).or_else(|| self.source.line(&at[..at.len() - 1]));
             values.push(Valued { value: value.clone(), name, line });
         }
-        self.keys.push(Swept { key: key.to_owned(), stage, path, values });
+        let typed = self.typed(&place).cloned();
+        self.keys.push(Swept { key: key.to_owned(), stage, path, values, typed });
     }
 }
 
@@ -150,10 +171,11 @@ fn conflicts(source: &Source, keys: &mut Vec<Swept>, sets: &[Override], refused:
     for key in keys.drain(..) {
         let same = |other: &&Swept| other.stage == key.stage && overlap(&other.path, &key.path);
         if let Some(other) = kept.iter().find(same) {
-            refused.push(source.refusal(
-                &[SWEEP],
-                &format!("sweep.{} and sweep.{}: one holds the other; keep one", other.key, key.key),
-            ));
+            let message = format!("sweep.{} and sweep.{}: one holds the other; keep one", other.key, key.key);
+            refused.push(match key.typed.as_ref().or(other.typed.as_ref()) {
+                Some(typed) => Refusal::new(SWEEP, format!("{typed}: {message}")),
+                None => source.refusal(&[SWEEP], &message),
+            });
             continue;
         }
         if let Some(set) = sets.iter().find(|set| set.stage == key.stage && overlap(&set.path, &key.path)) {
@@ -171,19 +193,29 @@ fn conflicts(source: &Source, keys: &mut Vec<Swept>, sets: &[Override], refused:
     *keys = kept;
 }
 
-fn read_seeds(source: &Source, value: &Value, sets: &[Override], refused: &mut Vec<Refusal>) -> Vec<i64> {
+/// The seeds, which the `--set` that is `typed` gives, or else the file.
+fn read_seeds(
+    source: &Source,
+    value: &Value,
+    typed: Option<&str>,
+    sets: &[Override],
+    refused: &mut Vec<Refusal>,
+) -> Vec<i64> {
+    let refusal = |message: String| match typed {
+        Some(typed) => Refusal::new(SEEDS.join("."), format!("{typed}: {message}")),
+        None => source.refusal(&SEEDS, &message),
+    };
     let whole = |value: &Value| value.as_integer().filter(|seed| *seed >= 0);
     let seeds: Option<Vec<i64>> = value.as_array().map(|list| list.iter().filter_map(whole).collect());
     let all = value.as_array().map_or(0, Vec::len);
     let (Some(seeds), true) = (seeds.filter(|seeds| seeds.len() == all), all > 0) else {
-        refused.push(source.refusal(
-            &SEEDS,
-            &format!("run.seeds = {value}: a list of whole numbers, 0 or more, such as [0, 1, 2]"),
-        ));
+        refused.push(refusal(format!(
+            "run.seeds = {value}: a list of whole numbers, 0 or more, such as [0, 1, 2]"
+        )));
         return Vec::new();
     };
     if let Some(twice) = seeds.iter().enumerate().find(|(at, seed)| seeds[..*at].contains(seed)) {
-        refused.push(source.refusal(&SEEDS, &format!("run.seeds has {} twice; keep one", twice.1)));
+        refused.push(refusal(format!("run.seeds has {} twice; keep one", twice.1)));
         return Vec::new();
     }
     let seed = ["run".to_owned(), "seed".to_owned()];
