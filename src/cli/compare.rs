@@ -61,6 +61,9 @@ const EXAMPLES: &str = "Examples:
 
 impl Verb for Compare {
     fn run(self, _: &Registry) -> Result<()> {
+        if let Some(path) = &self.picture {
+            is_svg(path)?;
+        }
         for run in &self.runs {
             let folder = Path::new(run.split('@').next().unwrap_or(run));
             if !folder.exists() && !Path::new(run).exists() {
@@ -87,5 +90,33 @@ impl Verb for Compare {
             say(&format!("picture: {}", path.display()));
         }
         tell(&text).map_err(Error::io("standard output"))
+    }
+}
+
+/// Refuses a name that says that a picture is of another kind than it will be.
+fn is_svg(path: &Path) -> Result<()> {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    match ending.as_deref() {
+        None | Some("svg") => Ok(()),
+        Some(_) => Err(Error::Recipe(format!(
+            "--picture {}: pictures are written as SVG; name a file that ends in .svg, and make another kind of it with such as \
+             rsvg-convert or a browser",
+            path.display()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_what_its_name_says() {
+        for name in ["compared.svg", "a/b.SVG", "compared"] {
+            assert!(is_svg(Path::new(name)).is_ok(), "{name}");
+        }
+        let refused = is_svg(Path::new("compared.png")).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        assert!(refused.to_string().contains("name a file that ends in .svg"), "{refused}");
     }
 }
