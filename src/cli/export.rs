@@ -9,7 +9,7 @@ use crate::data::Hub;
 use crate::data::hub::Target;
 use crate::error::{Error, Result};
 use crate::limited;
-use crate::log::terminal::{say, tell};
+use crate::log::terminal::{say, tell, typed};
 use crate::policy::Policy;
 use crate::policy::reward_model::ScoreFormat;
 use crate::recipe::Registry;
@@ -115,7 +115,11 @@ impl Verb for Export {
             Some(target) if self.dry_run => would_send(target, &dir, self.private)?,
             Some(target) => send(target, &dir, &weights).inspect_err(|_| {
                 if passing.is_none() {
-                    say(&format!("{0} is whole; `train export {0} --push …` sends it alone", dir.display()));
+                    let typed = typed(&dir.to_string_lossy());
+                    say(&format!(
+                        "{} is whole; `train export {typed} --push …` sends it alone",
+                        dir.display()
+                    ));
                 }
             })?,
         };

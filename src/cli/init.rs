@@ -10,7 +10,7 @@ use crate::data::renaming::Renaming;
 use crate::data::row::Problems;
 use crate::data::{Hub, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
-use crate::log::terminal::{say, tell};
+use crate::log::terminal::{say, tell, typed};
 use crate::recipe::{Recipe, Registry, Stage};
 use clap::{Parser, ValueEnum};
 use columns::unread;
@@ -129,8 +129,9 @@ impl Verb for Init {
         write_atomic(&self.out, text.as_bytes())?;
         let unread = row.as_ref().map_or(String::new(), |row| unread(row, &renamed));
         let told = format!(
-            "{shown}: {} on {data}\n{unread}\nNext:\n  train preview --recipe {shown}\n  train --recipe {shown} --dry-run\n  train --recipe {shown}\n",
-            name(method)
+            "{shown}: {} on {data}\n{unread}\nNext:\n  train preview --recipe {out}\n  train --recipe {out} --dry-run\n  train --recipe {out}\n",
+            name(method),
+            out = typed(&shown)
         );
         tell(&told).map_err(Error::io("standard output"))
     }

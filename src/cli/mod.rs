@@ -19,7 +19,7 @@ mod starter;
 mod verb;
 
 use crate::error::{Error, Result, is_quiet, panic_message};
-use crate::log::terminal::{Stderr, say, say_json};
+use crate::log::terminal::{Stderr, say, say_json, typed};
 use crate::ranks::Place;
 use crate::recipe::{Args, LogFormat, Registry, called};
 use crate::run;
@@ -133,7 +133,9 @@ fn hint(error: &clap::Error) -> Option<String> {
     };
     match error.kind() {
         ErrorKind::InvalidSubcommand => match *words(ContextKind::InvalidSubcommand).first()? {
-            path if path.ends_with(".toml") => Some(format!("A recipe is run by `train --recipe {path}`.")),
+            path if path.ends_with(".toml") => {
+                Some(format!("A recipe is run by `train --recipe {}`.", typed(path)))
+            }
             "eval" | "evaluate" | "test" => Some(
                 "A checkpoint is measured by a recipe with [loop.evaluate], such as recipes/gsm8k-evaluate.toml."
                     .to_owned(),
@@ -252,6 +254,9 @@ mod tests {
         let said = |line: &str| hint(&ask(line).err().unwrap());
         let run = "A recipe is run by `train --recipe recipes/a.toml`.";
         assert_eq!(said("train recipes/a.toml").as_deref(), Some(run));
+        assert!(
+            said("train recipes/it's.toml").unwrap().contains(r"`train --recipe 'recipes/it'\''s.toml'`")
+        );
         assert!(said("train evaluate a").unwrap().contains("[loop.evaluate]"));
         assert!(said("train table a").unwrap().contains("`train report RUN --markdown`"));
         assert!(said("train").unwrap().contains("train init --data FILE"));

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::{free_folder, write_atomic, write_folder};
 use crate::error::{Error, Result};
+use crate::log::terminal::typed;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,9 +41,9 @@ pub(super) fn write(folder: &Path, source: Option<&Path>) -> Result<String> {
         }
         Ok(())
     })?;
-    let folder = folder.display();
+    let (folder, into) = (folder.display(), typed(&folder.to_string_lossy()));
     Ok(format!(
-        "{folder}: a trainer with the reward [reward.brevity] in src/main.rs\n\nNext (the first build takes about 5 minutes of two cores):\n  cd {folder}\n  \
+        "{folder}: a trainer with the reward [reward.brevity] in src/main.rs\n\nNext (the first build takes about 5 minutes of two cores):\n  cd {into}\n  \
          cargo test --release\n  cargo run --release -- --recipe recipe.toml\n"
     ))
 }

@@ -70,6 +70,22 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(write).collect())
 }
 
+/// A word of a command that is shown, as a shell reads it: in quotes where it would be another, or several.
+///
+/// ```
+/// use rationale::log::terminal::typed;
+/// assert_eq!(typed("runs/a"), "runs/a");
+/// assert_eq!(typed("my runs"), "'my runs'");
+/// assert_eq!(typed("it's"), r"'it'\''s'");
+/// ```
+pub fn typed(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
 /// Writes a line to standard error. That nobody reads it (`| head`, a closed terminal, a full disk) is nothing to a run.
 pub fn say(text: &str) {
     if says_json() {

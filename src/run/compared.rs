@@ -5,7 +5,7 @@ use crate::checkpoint::{RunDir, Trials, write_atomic};
 use crate::compare::{self, RESAMPLES};
 use crate::error::{Error, Result};
 use crate::log::table;
-use crate::log::terminal::tell;
+use crate::log::terminal::{tell, typed};
 use crate::report::{self, REPORT};
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,7 @@ pub(super) fn finish(folder: &Path, quiet: bool) -> Result<()> {
         text += &format!("report: {}\n", page.display());
     }
     if !quiet {
-        text += &format!("  {} compare {}\n", stop::program(), folder.display());
+        text += &format!("  {} compare {}\n", stop::program(), typed(&given));
     }
     if let Err(error) = tell(&text) {
         tracing::warn!("the figures of {} cannot be shown: {error}", folder.display());

@@ -13,7 +13,7 @@ use crate::checkpoint::{
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::eval::Metric;
-use crate::log::terminal::tell;
+use crate::log::terminal::{tell, typed};
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
 use crate::model::extractor;
@@ -381,7 +381,7 @@ impl Session {
     fn next(&self) -> Result<String> {
         let folder = self.dir.path();
         let Some(saved) = Saved::newest_model(folder)? else { return Ok(String::new()) };
-        let (run, program) = (folder.display(), stop::program());
+        let (run, program) = (typed(&folder.to_string_lossy()), stop::program());
         let mut text = format!("model: {}\n", saved.path.display());
         if !ScoreFormat::is_in(&saved.path) && !saved.path.join(extractor::NOTES).is_file() {
             text += &format!("  {program} chat {run}\n");

@@ -5,7 +5,7 @@
 
 use crate::checkpoint::{abandon, has_begun, release};
 use crate::error::{Error, Result};
-use crate::log::terminal::say;
+use crate::log::terminal::{say, typed};
 use crate::program::MARK;
 use crate::ranks::Ranks;
 use crate::section::secret;
@@ -256,9 +256,9 @@ fn name(signal: i32) -> &'static str {
     }
 }
 
-/// This program as it was called.
+/// This program as it was called, for a command that is shown.
 pub(super) fn program() -> String {
-    std::env::args().next().unwrap_or_else(|| "train".into())
+    std::env::args_os().next().map_or_else(|| "train".into(), |name| typed(&name.to_string_lossy()))
 }
 
 /// The command that this process was started by, without secrets, as a shell reads it.
@@ -270,13 +270,7 @@ pub(super) fn command() -> String {
 
 /// The command that goes on with a run, and the one that begins it, as a shell reads them.
 fn commands(arguments: Vec<String>) -> [String; 2] {
-    let quote = |argument: &String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
-        match !argument.is_empty() && argument.chars().all(plain) {
-            true => argument.clone(),
-            false => format!("'{}'", argument.replace('\'', r"'\''")),
-        }
-    };
+    let quote = |argument: &String| typed(argument);
     let begin = arguments.iter().map(quote).collect::<Vec<_>>().join(" ");
     let kept = arguments.iter().filter(|argument| *argument != "--overwrite");
     let mut resume: Vec<String> = kept.map(quote).collect();

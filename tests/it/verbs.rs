@@ -225,6 +225,9 @@ fn a_recipe_is_made_of_ones_rows_and_never_written_over() {
         said.contains("sft-grpo on train.jsonl") && said.contains("train preview --recipe mine.toml"),
         "{said}"
     );
+    // What is to be typed next can be.
+    let said = program.verb(&["init", "--data", "train.jsonl", "--out", "it's mine.toml"]).success();
+    assert!(said.contains("\n  train --recipe 'it'\\''s mine.toml' --dry-run\n"), "{said}");
     let text = fs::read_to_string(program.path("mine.toml")).unwrap();
     // Editors complete and check it.
     assert!(text.starts_with("#:schema ./schema.json\n"), "{text}");
