@@ -23,6 +23,12 @@ pub(super) fn write(folder: &Path, source: Option<&Path>) -> Result<String> {
             folder.display()
         )));
     }
+    if let Some(what) = taken(&name) {
+        return Err(Error::Recipe(format!(
+            "{}: the folder's name is the crate's, and `{name}` is {what}; name another folder",
+            folder.display()
+        )));
+    }
     let source = self::source(source)?;
     let (torch, profile) = (libtorch(&source)?, profile(&source)?);
     let filled = |text: &str| {
@@ -47,6 +53,28 @@ pub(super) fn write(folder: &Path, source: Option<&Path>) -> Result<String> {
          cargo test --release\n  cargo run --release -- --recipe recipe.toml\n"
     ))
 }
+
+/// What a crate's name stands for already, where no crate can have it.
+fn taken(name: &str) -> Option<&'static str> {
+    let name = name.replace('-', "_");
+    TAKEN.iter().find(|(_, names)| names.contains(&name.as_str())).map(|(what, _)| *what)
+}
+
+const TAKEN: [(&str, &[&str]); 4] = [
+    ("a word of Rust", &WORDS),
+    ("a crate of Rust itself", &["std", "core", "alloc", "test", "proc_macro"]),
+    ("a crate that it depends on", &["rationale", "anyhow", "serde", "serde_json", "tch"]),
+    ("a folder of what Cargo builds", &["build", "deps", "examples", "incremental"]),
+];
+
+/// What is no name in Rust, now or later.
+const WORDS: [&str; 52] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
+    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
+    "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "Self",
+    "static", "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use",
+    "virtual", "where", "while", "yield",
+];
 
 /// The source of this crate: as given, or where this program was built.
 fn source(given: Option<&Path>) -> Result<PathBuf> {
@@ -269,3 +297,33 @@ Methods, sources, tasks and metrics are added in the same way: `docs/extending.m
 
 Neither brings libtorch: `.cargo/config.toml` has the folder that is compiled against and linked. `make setup` in a checkout of rationale fetches one.
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crate_is_called_what_no_other_is() {
+        let home = tempfile::tempdir().unwrap();
+        for (name, what) in [
+            ("fn", "a word of Rust"),
+            ("gen", "a word of Rust"),
+            ("std", "a crate of Rust itself"),
+            ("proc-macro", "a crate of Rust itself"),
+            ("rationale", "a crate that it depends on"),
+            ("serde-json", "a crate that it depends on"),
+            ("tch", "a crate that it depends on"),
+            ("build", "a folder of what Cargo builds"),
+        ] {
+            let refused = write(&home.path().join(name), None).unwrap_err();
+            assert_eq!(refused.exit_code(), 2);
+            assert!(refused.to_string().contains(&format!("`{name}` is {what}")), "{refused}");
+            assert!(!home.path().join(name).exists());
+        }
+        assert!(["my-rewards", "rationale-2", "functions"].iter().all(|name| taken(name).is_none()));
+        // All that the crate depends on.
+        let manifest: toml::Table = CARGO.replace("SOURCE", "\"a\"").replace("PROFILE", "").parse().unwrap();
+        let needed = manifest["dependencies"].as_table().unwrap();
+        assert!(needed.keys().all(|name| taken(name) == Some("a crate that it depends on")), "{needed:?}");
+    }
+}
