@@ -12,6 +12,7 @@ use crate::data::{Hub, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell, typed};
 use crate::recipe::{Recipe, Registry, Stage};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, ValueEnum};
 use columns::unread;
 use serde_json::{Map, Value};
@@ -31,7 +32,7 @@ pub(super) struct Init {
     #[arg(long, value_name = "FILE")]
     held_out: Option<String>,
     /// The model to begin with: a folder or a hub id.
-    #[arg(long, default_value = MODEL)]
+    #[arg(long, default_value = MODEL, value_parser = NonEmptyStringValueParser::new())]
     model: String,
     /// How it learns [default: by the columns of the first row].
     #[arg(long)]

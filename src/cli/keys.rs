@@ -42,7 +42,7 @@ impl Verb for Keys {
             }
             _ if self.markdown => markdown(&all),
             None => sections(&all),
-            Some(word) => found(&all, word).ok_or_else(|| unknown(&all, word))?,
+            Some(word) => told(&all, word)?,
         };
         tell(&text).map_err(Error::io("standard output"))
     }
@@ -63,6 +63,14 @@ fn sections(all: &[Key]) -> String {
     };
     let lines: String = all.iter().filter(deep).map(line).collect();
     format!("{lines}\n`train keys SECTION` lists a section's keys; `train keys WORD` looks for a word.\n")
+}
+
+/// What there is of a word; the sections where it is none: stops and brackets stand in the texts of all keys.
+fn told(all: &[Key], word: &str) -> Result<String> {
+    match word.contains(char::is_alphanumeric) {
+        true => found(all, word).ok_or_else(|| unknown(all, word)),
+        false => Ok(sections(all)),
+    }
 }
 
 /// What a word names or occurs in: a key, what is below a table, or else all keys that have it in their names or texts.
@@ -270,6 +278,9 @@ mod tests {
         assert!(of("rollout.temperature").contains("What other programs call"));
         assert!(of("packing").starts_with("`packing` is not here: rows are packed always"));
         assert_eq!(found(&all, "nothing_like_it"), None);
+        for none in ["", " ", ".", "[]"] {
+            assert_eq!(told(&all, none).unwrap(), sections(&all), "{none:?}");
+        }
     }
 
     #[test]

@@ -32,6 +32,12 @@ impl Verb for List {
         let mut text = String::new();
         for dir in &dirs {
             let Ok(entries) = fs::read_dir(dir) else {
+                if given && dir.exists() {
+                    let dir = dir.display();
+                    return Err(Error::Recipe(format!(
+                        "{dir}: is no folder that can be read; name one with recipes or runs in it"
+                    )));
+                }
                 if given {
                     return Err(Error::Recipe(format!("{}: there is no such folder", dir.display())));
                 }

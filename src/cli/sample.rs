@@ -30,8 +30,8 @@ pub(super) struct Sample {
     n: usize,
     #[command(flatten)]
     asking: Asking,
-    /// Put each `--prompt` to the model as it stands, without a template.
-    #[arg(long)]
+    /// Put each `--prompt` to the model as it stands, without a template and so without a system turn.
+    #[arg(long, conflicts_with = "system")]
     raw: bool,
     /// Print a line of JSON a completion, with token ids and log-probabilities.
     #[arg(long)]

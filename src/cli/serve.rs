@@ -15,10 +15,11 @@ use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::recipe::Registry;
 use clap::Parser;
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use counter::Counter;
 use http::{Received, listen};
 use reader::Reader;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -37,7 +38,7 @@ pub(super) struct Serve {
     #[arg(long, default_value_t = 8000)]
     port: u16,
     /// What requests call the model [default: the name of the folder that is given, such as the run's, or the hub's id].
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     name: Option<String>,
     /// Sequences decoded at once.
     #[arg(long, default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65_536))]
@@ -68,7 +69,7 @@ impl Verb for Serve {
         let checkpoint = found.folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let (host, port) = (self.host.as_str(), self.port);
         let listener = TcpListener::bind((host, port)).map_err(|error| {
-            Error::Recipe(format!("{host}:{port} cannot be listened on: {error}; choose another --port"))
+            Error::Recipe(format!("{host}:{port} cannot be listened on: {error}; {}", remedy(error.kind())))
         })?;
         let address = listener.local_addr().map_err(Error::io("the socket"))?;
         say(&format!("serving {name} at http://{address}/v1"));
@@ -89,5 +90,34 @@ impl Verb for Serve {
             }
         }
         Ok(())
+    }
+}
+
+/// What there is to do where an address cannot be listened on: the port is another's, or the address is none of this machine's.
+fn remedy(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::AddrInUse | ErrorKind::PermissionDenied => "choose another --port",
+        _ => "choose another --host, such as 127.0.0.1, or 0.0.0.0 for all of this machine's addresses",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_not_free_is_told_from_one_that_is_not_ours() {
+        let held = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
+        let of = |host: &str, port: u16| remedy(TcpListener::bind((host, port)).unwrap_err().kind());
+        assert!(of("127.0.0.1", port).contains("--port"));
+        // An address for documentation alone (RFC 5737).
+        assert!(of("192.0.2.1", 0).contains("--host"));
+    }
+
+    #[test]
+    fn a_name_of_nothing_is_none() {
+        let asked = |words: &[&str]| Serve::try_parse_from([&["serve", "m"][..], words].concat()).map(drop);
+        assert!(asked(&["--name", "mine"]).is_ok() && asked(&["--name", ""]).is_err());
     }
 }

@@ -109,6 +109,8 @@ fn a_model_is_sampled_talked_to_listed_and_exported() {
     assert_eq!(said, rows("1"));
     assert_ne!(said, rows("2"));
     assert!(program.verb(&["sample", "nowhere", "--prompt", "x"]).code(2).contains("nowhere"));
+    let raw = program.verb(&["sample", "out", "--prompt", "x", "--raw", "--system", "y"]).code(2);
+    assert!(raw.contains("--raw") && raw.contains("--system"), "{raw}");
     assert!(
         program.verb(&["sample", "out", "--prompt", "1", "--temperature=-1"]).code(2).contains("temperature")
     );
@@ -118,6 +120,8 @@ fn a_model_is_sampled_talked_to_listed_and_exported() {
     let completion = run[0]["completion"].as_str().unwrap();
     assert_eq!(said, format!("{completion}\n{completion}\n"));
 
+    let file = program.verb(&["list", "recipe.toml"]).code(2);
+    assert!(file.contains("recipe.toml: is no folder"), "{file}");
     let listed = program.verb(&["list", "."]).success();
     let row = listed.lines().find(|line| line.contains("out")).unwrap_or_else(|| panic!("{listed}"));
     assert!(
@@ -256,6 +260,8 @@ fn a_recipe_is_made_of_ones_rows_and_never_written_over() {
     assert!(
         program.verb(&["init", "--data", "no.jsonl", "--out", "b.toml"]).code(2).contains("no such file")
     );
+    let unnamed = program.verb(&["init", "--data", "train.jsonl", "--out", "b.toml", "--model", ""]).code(2);
+    assert!(unnamed.contains("--model") && !program.path("b.toml").exists(), "{unnamed}");
     for (flag, value) in [("--held-out", "no.jsonl"), ("--model", "./no-model")] {
         let said = program.verb(&["init", "--data", "train.jsonl", "--out", "b.toml", flag, value]).code(2);
         assert!(said.contains(value) && said.contains("no such f"), "{said}");

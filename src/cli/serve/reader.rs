@@ -75,6 +75,7 @@ impl Reader {
             }
             ("GET", "/health") => to.send(200, &json!({ "status": "ok" })),
             (method, path) => {
+                let path = if path.is_empty() { "/" } else { path };
                 let known = "POST /v1/completions, POST /v1/chat/completions, GET /v1/models, GET /health";
                 to.refuse(&Refused::new(404, format!("there is no {method} {path} here; there is {known}")));
             }
