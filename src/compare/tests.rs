@@ -281,7 +281,7 @@ fn it_is_shown_as_tables_lines_and_a_picture() {
 fn no_difference_is_no_equality() {
     let folder = tempfile::tempdir().unwrap();
     let mut found = compare(&arms(&[], &two_by_two(folder.path())).unwrap(), None, 99).unwrap();
-    found.against[0].verdict = Noise::Within;
+    found.against[0].verdict = Some(Noise::Within);
     for (difference, said) in [
         (0.0, "arm and base: no difference is seen, within noise."),
         (-1e-17, "arm and base: no difference is seen, within noise."),
