@@ -125,6 +125,18 @@ pub fn implicit(scores: &Tensor, noise: &Tensor, by_mask: &Tensor, count: i64, b
     (top(&(&scores + noise), count) - target) / lambda
 }
 
+/// How β of AIMLE moves after a step, towards one unit a text that its gradient reaches.
+const BETA_STEP: f64 = 1e-4;
+/// How slowly the mean number of these forgets.
+const DECAY: f64 = 0.9;
+
+/// β of AIMLE and the moving mean of the units that its gradient reaches of a text, after a step in which it reached `reached` of each: β rises
+/// while the mean is below 1, and falls else, as far as 0.
+pub fn adapted(beta: f64, moved: f64, reached: f64) -> (f64, f64) {
+    let moved = DECAY * moved + (1.0 - DECAY) * reached;
+    ((beta + if moved < 1.0 { BETA_STEP } else { -BETA_STEP }).max(0.0), moved)
+}
+
 /// A mask that is `soft` in the backward pass and 1 where `soft` is above ½ in the forward pass.
 pub fn straight_through(soft: &Tensor) -> Tensor {
     soft.gt(0.5).to_kind(soft.kind()) + soft - soft.detach()
@@ -189,13 +201,20 @@ mod tests {
         agrees(&fixture, "straight_through", &loss, &[("scores", &scores)]);
     }
 
-    /// AIMLE's estimate against the authors' form, for several β.
+    fn released() -> Value {
+        serde_json::from_str(include_str!("../../tests/fixtures/mask/released.json")).unwrap()
+    }
+
+    /// AIMLE's estimate against the released program's, run (tests/fixtures/mask/make.py), for several β.
     #[test]
-    fn implicit_gradients_agree_with_the_authors_form() {
+    fn implicit_gradients_agree_with_the_released_program() {
         let fixture = fixture();
         let (scores, noise, by_mask) =
             (tensor(&fixture, "scores"), tensor(&fixture, "noise"), tensor(&fixture, "weights"));
-        for case in fixture["implicit"].as_array().unwrap() {
+        let released = released();
+        let cases = released["implicit"].as_array().unwrap();
+        assert_eq!(cases.len(), 4);
+        for case in cases {
             let (beta, count) = (case["beta"].as_f64().unwrap(), case["count"].as_i64().unwrap());
             let found = implicit(&scores, &noise, &by_mask, count, beta);
             let far = (&found - tensor(case, "gradient")).abs().max().double_value(&[]);
@@ -205,6 +224,60 @@ mod tests {
             implicit(&scores, &noise, &by_mask.zeros_like(), 3, 1.0).abs().sum(Kind::Float).double_value(&[]),
             0.0
         );
+    }
+
+    /// Gradient and β of AIMLE's released program, and of REFER's with its own selection, step by step.
+    #[test]
+    fn beta_moves_as_in_the_released_programs() {
+        let released = released();
+        let of = |value: &Value| value["updates"].as_array().unwrap().clone();
+        let runs = [of(&released), of(&released["refer"])].concat();
+        assert_eq!(runs.len(), 4);
+        for run in runs {
+            let (mut beta, mut moved) = (run["beta"].as_f64().unwrap(), 1.0);
+            let count = run["count"].as_i64().unwrap();
+            for step in run["steps"].as_array().unwrap() {
+                let input = ["scores", "noise", "by_mask"].map(|name| tensor(step, name));
+                let found = implicit(&input[0], &input[1], &input[2], count, beta);
+                let expected = tensor(step, "gradient");
+                let far = (&found - &expected).abs().max().double_value(&[]);
+                let most = expected.abs().max().double_value(&[]);
+                assert!(far <= 1e-5 * most, "β {beta}: {far} of {most}");
+                let reached = found.ne(0.0).to_kind(Kind::Float).sum(Kind::Float).double_value(&[]);
+                (beta, moved) = adapted(beta, moved, reached);
+                assert!((beta - step["beta"].as_f64().unwrap()).abs() < 1e-9, "{beta}");
+                assert!((moved - step["moved"].as_f64().unwrap()).abs() < 1e-5, "{moved}");
+            }
+        }
+    }
+
+    /// REFER's released terms of comprehensiveness, sufficiency and plausibility, value and gradient.
+    #[test]
+    fn terms_agree_with_refers_released_program() {
+        let (fixture, released) = (fixture(), released());
+        let leaf = |key: &str| tensor(&fixture, key).set_requires_grad(true);
+        let check = |expected: &Value, loss: &Tensor, inputs: &[(&str, &Tensor)]| {
+            let value = expected["value"].as_f64().unwrap();
+            assert!((loss.double_value(&[]) - value).abs() < 1e-5, "{loss:?} {value}");
+            let leaves: Vec<&Tensor> = inputs.iter().map(|(_, input)| *input).collect();
+            let gradients = Tensor::run_backward(&[loss], &leaves, true, false);
+            for ((name, _), gradient) in inputs.iter().zip(gradients) {
+                let far = (gradient - tensor(&expected["gradients"], name)).abs().max().double_value(&[]);
+                assert!(far < 1e-5, "{name}: {far}");
+            }
+        };
+        let (one, other, scores) = (leaf("one"), leaf("other"), leaf("scores"));
+        let hot = tensor(&fixture, "hot");
+        for (margin, name) in [(1.0, "1.0"), (0.1, "0.1")] {
+            let whole = Labelling::Single.cross_entropy(&one, &hot);
+            let part = Labelling::Single.cross_entropy(&other, &hot);
+            let terms = &released["refer"];
+            let inputs = [("one", &one), ("other", &other)];
+            check(&terms["comprehensive"][name], &hinge(&whole, &part, margin), &inputs);
+            check(&terms["sufficient"][name], &hinge(&part, &whole, margin), &inputs);
+        }
+        let loss = plausibility(&scores, &tensor(&fixture, "gold"));
+        check(&released["refer"]["plausibility"], &loss, &[("scores", &scores)]);
     }
 
     #[test]

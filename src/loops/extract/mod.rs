@@ -18,6 +18,7 @@ use crate::data::{Dataset, Example, Prompted};
 use crate::error::{Error, Result};
 use crate::eval::RowFigures;
 use crate::log::Metrics;
+use crate::loss::mask::adapted;
 use crate::rationale::Format;
 use crate::rollout::Seeds;
 use crate::section::{Idle, Misfit};
@@ -31,11 +32,6 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
-
-/// How β of AIMLE moves after a step, towards one unit a text that its gradient reaches.
-const BETA_STEP: f64 = 1e-4;
-/// How slowly the mean number of these forgets.
-const DECAY: f64 = 0.9;
 
 impl Section for Extract {
     fn check(&self) -> Vec<Misfit> {
@@ -371,8 +367,7 @@ impl Method for ExtractMethod {
     /// β of AIMLE rises while its gradient reaches less than a unit of a text, and falls while it reaches more.
     fn after(&mut self, _worker: &mut Worker, _step: usize, metrics: &Metrics) -> Result<bool> {
         if let Some(moved) = metrics.get("mask/moved") {
-            self.moved = DECAY * self.moved + (1.0 - DECAY) * moved;
-            self.beta = (self.beta + if self.moved < 1.0 { BETA_STEP } else { -BETA_STEP }).max(0.0);
+            (self.beta, self.moved) = adapted(self.beta, self.moved, moved);
         }
         Ok(false)
     }
