@@ -233,8 +233,19 @@ mod tests {
     /// (tests/fixtures/thoughts/make.py): value, rewards and gradients; with and without checkpointing, in one pass or in one a text.
     #[test]
     fn it_agrees_with_thoughts_that_are_read_one_by_one() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/thoughts");
-        let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        agrees("", "expected.json");
+    }
+
+    /// The same against Quiet-STaR's released program, run with thoughts that it sampled (tests/fixtures/thoughts/released.py).
+    #[test]
+    fn it_agrees_with_the_released_program() {
+        agrees("released", "ahead_1.json");
+        agrees("released", "ahead_3.json");
+    }
+
+    fn agrees(folder: &str, expected: &str) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/thoughts").join(folder);
+        let expected = std::fs::read_to_string(folder.join(expected)).unwrap();
         let expected: Value = serde_json::from_str(&expected).unwrap();
         let number = |key: &str| expected[key].as_f64().unwrap();
         let ahead = number("ahead") as usize;
