@@ -250,6 +250,68 @@ impl Choices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Grad, Model};
+    use serde_json::Value;
+    use std::path::Path;
+    use tch::Device;
+
+    /// A row of tests/fixtures/choices/released.json as an item.
+    fn item(row: &Value, perturb: &Perturb) -> Item {
+        let choice = |choice: &Value| {
+            let ids = |key: &str| -> Vec<u32> { serde_json::from_value(choice[key].clone()).unwrap() };
+            let [begin, end]: [usize; 2] = serde_json::from_value(choice["rationale"].clone()).unwrap();
+            let sequence = Sequence::new(&ids("prompt"), &ids("choice"));
+            Choice { sequence, rationale: begin..end, text: String::new() }
+        };
+        let choices: Vec<Choice> = row["choices"].as_array().unwrap().iter().map(choice).collect();
+        let mut sequences: Vec<Sequence> = choices.iter().map(|choice| choice.sequence.clone()).collect();
+        sequences.extend(perturb.of(&choices, 64, 7));
+        let gold = row["gold"].as_f64().unwrap();
+        Item::of(sequences).with(GOLD, gold).with(COUNT, choices.len() as f64)
+    }
+
+    /// PINTO's released program, run over rows of which all rationales are hidden or none is disturbed (tests/fixtures/choices/make.py): the
+    /// mean loss of the rows, and gradients.
+    #[test]
+    fn it_agrees_with_the_released_program() {
+        let fixture = include_str!("../../../tests/fixtures/choices/released.json");
+        let fixture: Value = serde_json::from_str(fixture).unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama");
+        let cases = fixture["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 2);
+        for case in cases {
+            let number = |key: &str| case[key].as_f64().unwrap();
+            let perturb = Perturb {
+                weight: number("weight"),
+                hide: number("hide"),
+                replace: 0.0,
+                smoothing: number("smoothing"),
+            };
+            let rows = fixture["rows"].as_array().unwrap();
+            let items: Vec<Item> = rows.iter().map(|row| item(row, &perturb)).collect();
+            let sequences: Vec<Sequence> = items.iter().flat_map(|item| &item.sequences).cloned().collect();
+            let mut model = Model::load(&folder, Kind::Float, Device::Cpu).unwrap();
+            model.train_all();
+            let scored = model.score(&sequences, 1.0, Grad::Yes).unwrap();
+            let tokens = items.iter().map(Item::learned).sum();
+            let weight = items.len() as f64;
+            let output = Output { model: &model, scored: &scored, weight, tokens };
+            let choices = Choices { perturb: Some(perturb), ..Choices::default() };
+            let items: Vec<&Item> = items.iter().collect();
+            let loss = choices.loss(&items, &output, &mut Metrics::default()) / weight;
+            assert!((loss.double_value(&[]) - number("loss")).abs() < 1e-5, "{loss:?}");
+            scored.backward(&loss).unwrap();
+            let parameters = model.parameters();
+            for (name, values) in case["gradients"].as_object().unwrap() {
+                let (_, tensor) = parameters.iter().find(|(known, _)| known == name).unwrap();
+                let values: Vec<f32> = serde_json::from_value(values.clone()).unwrap();
+                let expected = Tensor::from_slice(&values).view(tensor.size().as_slice());
+                let far = (tensor.grad() - &expected).abs().max().double_value(&[]);
+                let most = expected.abs().max().double_value(&[]);
+                assert!(far < 1e-4 * most + 1e-6, "{name}: {far} of {most}");
+            }
+        }
+    }
 
     /// Prompts of 2, rationales of 400 and 3 tokens, a choice of one.
     fn choices() -> Vec<Choice> {
