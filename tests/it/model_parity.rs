@@ -8,6 +8,7 @@ use rationale::model::family::{Bias, Window};
 use rationale::model::{Config, FAMILIES, Grad, Lora, Model, Sequence};
 use serde_json::json;
 use std::collections::HashMap;
+use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 const MODELS: [&str; 26] = [
@@ -426,6 +427,17 @@ fn transformers_loads_what_is_saved() {
     for name in MODELS {
         load(name, Kind::Float).save(&dir.path().join(name)).unwrap();
     }
+    // One that thinks is to others the model that does not.
+    let thinks = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/thoughts");
+    let thinks = Model::load(&thinks, Kind::Float, Device::Cpu).unwrap();
+    assert!(thinks.thoughts.is_some());
+    thinks.save(&dir.path().join("fresh-thinks")).unwrap();
+    assert!(dir.path().join("fresh-thinks/thoughts.safetensors").exists());
+    let few = [3u32, 7, 19, 4, 11];
+    let ours = logits(&thinks, &few);
+    let few = Tensor::from_slice(&few.map(i64::from));
+    let said = [("ours".to_string(), ours), ("tokens".to_string(), few)];
+    Tensor::write_safetensors(&said, dir.path().join("fresh-thinks.safetensors")).unwrap();
     // New models too, with the keys that we write.
     let tokens = Expected::of("llama").tokens();
     for family in FAMILIES {
@@ -460,7 +472,7 @@ fn transformers_loads_what_is_saved() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), MODELS.len() + FAMILIES.len());
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), MODELS.len() + FAMILIES.len() + 1);
 }
 
 fn learned_from(tokens: Vec<u32>, prompt: usize) -> Sequence {
