@@ -39,7 +39,11 @@ pub fn recognize(fields: &mut Map<String, Value>) -> Result<(), String> {
         _ => String::new(),
     };
     let (instruction, input) = (take(fields, "instruction"), take(fields, "input"));
-    let question = if input.trim().is_empty() { instruction } else { format!("{instruction}\n\n{input}") };
+    let question = match (instruction.trim().is_empty(), input.trim().is_empty()) {
+        (_, true) => instruction,
+        (true, false) => input,
+        (false, false) => format!("{instruction}\n\n{input}"),
+    };
     let output = fields.shift_remove("output");
     if turns.is_empty() {
         fields.insert("question".into(), question.into());
@@ -50,6 +54,28 @@ pub fn recognize(fields: &mut Map<String, Value>) -> Result<(), String> {
     turns.extend(output.map(|output| json!({"role": "assistant", "content": output})));
     fields.insert("messages".into(), Value::Array(turns));
     Ok(())
+}
+
+/// Why a row that has such columns is none of these, where it says nothing else that is read.
+pub(super) fn why_not(fields: &Map<String, Value>) -> Option<String> {
+    let turns = "a list of turns, [{\"from\": \"human\", \"value\": \"…\"}, …]";
+    match (fields.get("conversations"), fields.get("instruction"), fields.get("output")) {
+        (Some(Value::Array(list)), _, _) if list.is_empty() => {
+            Some(format!("`conversations` has no turn; leave the row out, or give it {turns}"))
+        }
+        (Some(said @ (Value::String(_) | Value::Array(_) | Value::Object(_))), _, _)
+            if !is_conversation(said) =>
+        {
+            Some(format!(
+                "`conversations` is {}, and must be {turns}",
+                if said.is_array() { "a list of something else" } else { kind(said) }
+            ))
+        }
+        (_, Some(Value::String(_)), Some(output)) if !output.is_string() => {
+            Some(format!("`output` beside `instruction` must be a text, not {}", kind(output)))
+        }
+        _ => None,
+    }
 }
 
 /// Takes the turns before an instruction: what was said and what was answered, pair by pair.
@@ -103,6 +129,10 @@ mod tests {
         let roles: Vec<&str> =
             told["messages"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
         assert_eq!(roles, ["user", "assistant", "user", "assistant"]);
+        for none in ["", " \n"] {
+            let row = json!({"instruction": none, "input": "1+1?", "output": "2"});
+            assert_eq!(read(row), json!({"question": "1+1?", "completion": "2"}));
+        }
         // A row that says itself what is asked is left alone.
         let own = json!({"question": "?", "instruction": "Be kind.", "output": "x"});
         assert_eq!(read(own.clone()), own);
@@ -123,5 +153,27 @@ mod tests {
         }
         let none = json!({"instruction": "Add.", "output": "2", "history": []});
         assert_eq!(read(none), json!({"question": "Add.", "completion": "2"}));
+    }
+
+    #[test]
+    fn what_is_nearly_one_is_told_what_it_lacks() {
+        let told = |row: Value| why_not(row.as_object().unwrap());
+        for (row, words) in [
+            (json!({"conversations": []}), "`conversations` has no turn"),
+            (json!({"conversations": "hi"}), "`conversations` is a text, and must be a list of turns"),
+            (json!({"conversations": ["hi"]}), "`conversations` is a list of something else"),
+            (
+                json!({"instruction": "Add.", "output": 2}),
+                "`output` beside `instruction` must be a text, not a number",
+            ),
+        ] {
+            let said = told(row.clone()).unwrap_or_else(|| panic!("{row}"));
+            assert!(said.contains(words), "{said}");
+        }
+        for row in
+            [json!({"foo": 1}), json!({"instruction": "Add."}), json!({"conversations": [{"from": "human"}]})]
+        {
+            assert_eq!(told(row.clone()), None, "{row}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use super::row::Row;
 use super::shots::{Pick, Shot, Solved};
 use super::unfilled::quoted;
 use super::uses::Uses;
-use super::{Example, Feedback, Message, Prompt, Sources, called};
+use super::{Example, Feedback, Message, Prompt, Sources, called, dialects};
 use crate::section::Misfit;
 use minijinja::ErrorKind;
 use schemars::JsonSchema;
@@ -247,6 +247,9 @@ impl<'a> Writer<'a> {
 
     fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<String> {
         if self.template.user.source() == QUESTION && columns.question.is_none() {
+            if let Some(why) = dialects::why_not(&row.fields) {
+                return Err(format!("no `question`, `prompt`, `messages` or `text`: {why}"));
+            }
             let line = called::likely(row);
             return Err(format!(
                 "no `question`, `prompt`, `messages` or `text`; the row has {}. Name the column, as in {line}, or write \
