@@ -51,6 +51,10 @@ pub fn read(
     let tabs = file.to_ascii_lowercase().contains(".tsv");
     let mut records = Records { bounded, left, file: file.clone() };
     let mut first = records.first_line()?;
+    if !tabs && first.contains(&b'\t') && !first.contains(&b',') && !first.contains(&b';') {
+        let what = "its columns are divided by tabs; give it a name that ends in .tsv";
+        return Err(Error::Data(format!("{file}:1: {what}")));
+    }
     let delimiter = match tabs {
         true => b'\t',
         // What a spreadsheet writes where a comma is part of numbers.
@@ -63,7 +67,8 @@ pub fn read(
     if !first.ends_with(b"\n") {
         first.iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b'\n');
     }
-    let source = std::io::Cursor::new(first).chain(&mut records.bounded);
+    // What stands behind the end is a record of its own, unless a quote takes it in.
+    let source = std::io::Cursor::new(first).chain(&mut records.bounded).chain(END);
     let mut csv = ReaderBuilder::new()
         .delimiter(delimiter)
         .terminator(terminator)
@@ -76,7 +81,16 @@ pub fn read(
         left.set(LONGEST);
         let more = csv.read_byte_record(&mut record).map_err(|error| broken(path, &file, &error))?;
         let line = record.position().map_or(1, csv::Position::line) as usize;
-        if !more {
+        let read = record.as_slice();
+        if !more || read == END.trim_ascii() {
+            break;
+        }
+        if read.ends_with(END) {
+            problems.line(
+                &file,
+                line,
+                "a quote (\") that begins in this record is not closed, and takes in the rest of the file",
+            );
             break;
         }
         let cells: std::result::Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
@@ -152,6 +166,9 @@ impl<R: Read> Read for Bounded<R> {
         Ok(read)
     }
 }
+
+/// What is read behind a file.
+const END: &[u8] = b"\n\0the end\0\n";
 
 const TOO_LONG: &str = "a record is longer than 64 MB; a quote may not be closed";
 
@@ -292,6 +309,34 @@ mod tests {
         assert!(told(b"a,b,a\n").contains("two columns are called `a`"));
         assert!(told(b"question,choices\nq,\"[1\"\n").contains("rows.csv:2: `choices` holds JSON in a cell"));
         assert!(told(b"question\n\xff\xfe\n").contains("rows.csv:2: not UTF-8"));
+        assert!(told(b"question\tanswer\n1\t2\n").contains("rows.csv:1: its columns are divided by tabs"));
+    }
+
+    /// It would be the rest of the file as one cell.
+    #[test]
+    fn a_quote_that_nothing_closes_is_said() {
+        for (text, line) in [
+            ("question,answer\na,1\nb,\"2\nc,3\n", 3),
+            ("question,answer\r\na,1\r\n\"b,2\r\nc,3\r\n", 3),
+            ("question,answer\na,\"1", 2),
+            ("question,answer\na,\"", 2),
+            ("question,\"answer\na,1\n", 1),
+            ("\"question", 1),
+        ] {
+            let said = rows("rows.csv", text.as_bytes()).unwrap_err().to_string();
+            let expected = format!("rows.csv:{line}: a quote (\") that begins in this record is not closed");
+            assert!(said.contains(&expected), "{text}: {said}");
+        }
+        for text in [
+            "question,answer\na,\"1\"",
+            "question,answer\na,\"1\"\n\n",
+            "question,answer\r\na,1\r\n",
+            "question,answer\na,1",
+            "question,answer\na,\"1\n\"\"2\"\"\n\"\n",
+            "question,answer\na 5\" pipe,1\n",
+        ] {
+            assert_eq!(values("rows.csv", text).len(), 1, "{text}");
+        }
     }
 
     /// A megabyte of zeros packs to a kilobyte: what unpacks beyond the limit of its size, and 512 MB, is refused; so is a quote without end.

@@ -10,6 +10,19 @@ const UNPACKED: (u64, u64) = (200, 1 << 29);
 
 /// The text of a file, unpacked where it is packed.
 pub(super) fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    let mut text = unpacked(path)?;
+    let begun = text.fill_buf().map_err(|error| unreadable(path, &error))?;
+    // No text of UTF-8 has a zero so early; UTF-16 has one in every character of English.
+    if matches!(begun, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [_, 0, ..] | [0, ..]) {
+        return Err(Error::Data(format!(
+            "{}: it is UTF-16, or no text at all; save it as UTF-8",
+            path.display()
+        )));
+    }
+    Ok(text)
+}
+
+fn unpacked(path: &Path) -> Result<Box<dyn BufRead>> {
     let broken = |error: std::io::Error| unreadable(path, &error);
     let mut file = File::open(path).map_err(broken)?;
     let size = file.metadata().map_err(broken)?.len();
@@ -91,6 +104,29 @@ pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_of_two_bytes_a_character_is_said_to_be_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = |bytes: &[u8]| {
+            let path = folder.path().join("rows.csv");
+            std::fs::write(&path, bytes).unwrap();
+            open(&path).map(drop)
+        };
+        let wide = |text: &str, of: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(of).collect::<Vec<u8>>();
+        for bytes in [
+            wide("\u{feff}question", u16::to_le_bytes),
+            wide("\u{feff}question", u16::to_be_bytes),
+            wide("question", u16::to_le_bytes),
+            wide("question", u16::to_be_bytes),
+        ] {
+            let said = opened(&bytes).unwrap_err();
+            assert!(matches!(&said, Error::Data(what) if what.contains("save it as UTF-8")), "{said}");
+        }
+        for text in ["", "q", "question", "\u{feff}question", "ß"] {
+            assert!(opened(text.as_bytes()).is_ok(), "{text}");
+        }
+    }
 
     /// White space counts, too, that a file begins with.
     #[test]
