@@ -24,7 +24,7 @@ pub(super) struct Chat {
 }
 
 const EXAMPLES: &str = "Each line from standard input is a turn. /new begins anew, /system TEXT changes the system turn and begins anew, /quit or
-the end of the input ends. A model without a chat template has no memory: each line is put to it as the run's rows were.
+the end of the input ends; at a terminal, another word behind / is no turn. A model without a chat template has no memory: each line is put to it as the run's rows were.
 
 Examples:
   train chat checkpoints/mine
@@ -49,17 +49,26 @@ impl Verb for Chat {
             if live {
                 let _ = write!(std::io::stderr(), "> ");
             }
-            let mut line = String::new();
-            if input.lock().read_line(&mut line).map_err(Error::io("standard input"))? == 0 {
+            let mut bytes = Vec::new();
+            if input.lock().read_until(b'\n', &mut bytes).map_err(Error::io("standard input"))? == 0 {
                 return Ok(());
             }
+            let Ok(line) = String::from_utf8(bytes) else {
+                let what = "a line that is not UTF-8 is no turn; write it as UTF-8";
+                if live {
+                    say(&format!("error: {what}"));
+                    continue;
+                }
+                return Err(Error::Data(format!("standard input: {what}")));
+            };
             match line.trim() {
                 "" => {}
                 "/quit" | "/exit" => return Ok(()),
                 "/new" => talk.turns.clear(),
-                line => match line.strip_prefix("/system") {
-                    Some(text) => talk.system(text.trim()),
-                    None => match talk.turn(line) {
+                line => match (system(line), unknown(line).filter(|_| live)) {
+                    (Some(text), _) => talk.system(text),
+                    (None, Some(what)) => say(&what),
+                    (None, None) => match talk.turn(line) {
                         // What a question is too long for, another may not be.
                         Err(Error::Data(what)) if live => say(&format!("error: {what}")),
                         other => other?,
@@ -68,6 +77,20 @@ impl Verb for Chat {
             }
         }
     }
+}
+
+/// What `/system` says.
+fn system(line: &str) -> Option<&str> {
+    let text = line.strip_prefix("/system")?;
+    (text.is_empty() || text.starts_with(char::is_whitespace)).then(|| text.trim())
+}
+
+/// What is said of a line that looks like a command, and is none.
+fn unknown(line: &str) -> Option<String> {
+    let word = line.split_whitespace().next()?;
+    let name = word.strip_prefix('/')?;
+    let is_one = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic());
+    is_one.then(|| format!("`{word}` is no command; there are /new, /system TEXT and /quit"))
 }
 
 /// A conversation so far.
@@ -140,5 +163,24 @@ impl Talk<'_> {
         }
         tell("\n").map_err(Error::io("standard output"))?;
         Ok(shown(&text).trim_end().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_command_or_a_turn() {
+        assert_eq!(
+            ["/system", "/system  Be kind. ", "/systems", "system"].map(system),
+            [Some(""), Some("Be kind."), None, None]
+        );
+        for line in ["/nosuch", "/help me", "/News"] {
+            assert!(unknown(line).unwrap().contains("there are /new, /system TEXT and /quit"), "{line}");
+        }
+        for line in ["/usr/bin is what?", "/", "/ 2", "1/2", "/2", "what is /new?", ""] {
+            assert_eq!(unknown(line), None, "{line}");
+        }
     }
 }
