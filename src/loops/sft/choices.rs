@@ -290,7 +290,7 @@ mod tests {
             let rows = fixture["rows"].as_array().unwrap();
             let items: Vec<Item> = rows.iter().map(|row| item(row, &perturb)).collect();
             let sequences: Vec<Sequence> = items.iter().flat_map(|item| &item.sequences).cloned().collect();
-            let mut model = Model::load(&folder, Kind::Float, Device::Cpu).unwrap();
+            let model = Model::load(&folder, Kind::Float, Device::Cpu).unwrap();
             model.train_all();
             let scored = model.score(&sequences, 1.0, Grad::Yes).unwrap();
             let tokens = items.iter().map(Item::learned).sum();
