@@ -14,7 +14,7 @@ use crate::log::terminal::{say, tell, typed};
 use crate::recipe::{Recipe, Registry, Stage};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Parser, ValueEnum};
-use columns::unread;
+use columns::{unknown, unread};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
@@ -235,14 +235,6 @@ fn guess(row: &Map<String, Value>) -> Option<Method> {
         (false, true) => Some(Method::Grpo),
         (false, false) => None,
     }
-}
-
-fn unknown(data: &str, row: &Map<String, Value>) -> Error {
-    let names = row.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    Error::Data(format!(
-        "{data}: its columns ({names}) do not say what is to be learned; say it with --method, and name columns as docs/data.md does, \
-         such as data.columns.question = \"…\""
-    ))
 }
 
 fn recipe(

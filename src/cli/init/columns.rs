@@ -1,6 +1,7 @@
 //! The columns of rows of one's own that nothing reads.
 
 use crate::data::renaming::KNOWN;
+use crate::error::Error;
 use serde_json::{Map, Value};
 
 /// Columns of a row that a recipe with `renamed` ones does not read, as a line; nothing where there are none.
@@ -17,6 +18,15 @@ pub(super) fn unread(row: &Map<String, Value>, renamed: &[(&str, &str)]) -> Stri
             names.join(", ")
         ),
     }
+}
+
+/// What is said of a row whose columns do not tell what is to be learned.
+pub(super) fn unknown(data: &str, row: &Map<String, Value>) -> Error {
+    let names = row.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Error::Data(format!(
+        "{data}: its columns ({names}) do not say what is to be learned; say it with --method, and name columns as docs/data.md does, \
+         such as data.columns.question = \"…\""
+    ))
 }
 
 #[cfg(test)]
