@@ -207,6 +207,7 @@ impl Brevity {
 fn registry() -> Registry {
     Registry::default().reward("brevity", |brevity: Brevity| {
         Ok(move |group: &Group| {
+            // Steps are ranges of bytes: `&group.rollouts[at].text[step.clone()]` is the text of one.
             let steps = |rationale: &rationale::rationale::Rationale| rationale.steps.len();
             let score = |at: usize| brevity.score(group.rollouts[at].rationale.as_ref().map_or(0, steps));
             Ok((0..group.rollouts.len()).map(|at| Score::from(score(at))).collect())
@@ -285,6 +286,9 @@ A trainer of rationales with rewards of its own; `[reward.brevity]` in `src/main
     cargo test --release
     cargo run --release -- --recipe recipe.toml
     cargo run --release -- keys reward.brevity
+
+The first build compiles rationale too, which takes some minutes; later ones compile this crate alone. For a reward of another name change the type and
+`registry()` in `src/main.rs`, the tests below them, and `[reward.NAME]` in `recipe.toml`.
 
 Methods, sources, tasks and metrics are added in the same way: `docs/extending.md` of rationale has one of each.
 
