@@ -119,11 +119,14 @@ impl Registry {
     pub(super) fn build(&self, kind: &str, table: toml::Table, format: &Format) -> Built {
         let Some(row) = self.rows.get(kind) else {
             let known = list(self.names());
-            return Err(vec![Misfit::new(
-                "",
-                format!("no such reward; known: {known}"),
-                meant(kind, self.names()),
-            )]);
+            let remedy = match meant(kind, self.names()) {
+                meant if meant.is_empty() => {
+                    "a reward of your own is known to the program that you built with it: run the recipe with that one"
+                        .into()
+                }
+                meant => meant,
+            };
+            return Err(vec![Misfit::new("", format!("no such reward; known: {known}"), remedy)]);
         };
         (row.factory)(table, format)
     }
