@@ -192,8 +192,8 @@ fn a_model_answers_as_openai_does() {
     assert_eq!(served.ask("GET", "/v1/models/mine", "").1["object"], "model");
     assert_eq!(served.ask("POST", "/v1/completions", "{oops").0, 400);
     assert_eq!(served.ask("GET", "/v1/nothing", "").0, 404);
-    let (status, said) = served.ask("GET", "/", "");
-    assert!(status == 404 && said.to_string().contains("there is no GET / here"), "{said}");
+    let (status, none) = served.ask("GET", "/", "");
+    assert!(status == 404 && none.to_string().contains("there is no GET / here"), "{none}");
     let (status, chat) = served.ask(
         "POST",
         "/v1/chat/completions",
