@@ -10,9 +10,9 @@ stands behind its last `####`, or all of it; one may stand in another: `town(use
 Nothing is run that a model wrote and nothing is sent anywhere: calls are looked up, 64 of a completion at most.
 """
 
-import json
 import re
-import sys
+
+import lines
 
 INNERMOST = re.compile(r"(\w+)\(([^()]*)\)")
 
@@ -43,11 +43,7 @@ def verdict(completion, responses, gold):
 
 
 def main():
-    for line in sys.stdin:
-        asked = json.loads(line)
-        row = asked["fields"]
-        tests = verdict(asked["completion"], row["responses"], row["answer"])
-        print(json.dumps({"n": asked["n"], "score": float(tests["is_right"]), "tests": tests}), flush=True)
+    lines.answer(lambda asked: verdict(asked["completion"], asked["fields"]["responses"], asked["fields"]["answer"]))
 
 
 if __name__ == "__main__":

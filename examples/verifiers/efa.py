@@ -13,12 +13,11 @@ What runs it has no network and no files of yours (confined.py). That is against
 find how a verdict is written.
 """
 
-import json
 import re
 import secrets
-import sys
 
 import confined
+import lines
 
 HARNESS = '''
 def _run(word, code):
@@ -71,11 +70,7 @@ def verdict(completion, gold):
 
 
 def main():
-    for line in sys.stdin:
-        asked = json.loads(line)
-        gold = (asked["gold"] or "").rsplit("####", 1)[-1].strip()
-        tests = verdict(asked["completion"], gold)
-        print(json.dumps({"n": asked["n"], "score": float(all(tests.values())), "tests": tests}), flush=True)
+    lines.answer(lambda asked: verdict(asked["completion"], (asked["gold"] or "").rsplit("####", 1)[-1].strip()))
 
 
 if __name__ == "__main__":

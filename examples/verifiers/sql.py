@@ -9,12 +9,11 @@ or behind its last `####`, or all of it. Tests, whose shares are logged:
 Each query has a database of its own in memory, in a process without network and files (confined.py). PRAGMA and ATTACH are refused.
 """
 
-import json
 import re
 import secrets
-import sys
 
 import confined
+import lines
 
 HARNESS = """
 import json, sqlite3, sys
@@ -53,11 +52,7 @@ def verdict(completion, schema, gold):
 
 
 def main():
-    for line in sys.stdin:
-        asked = json.loads(line)
-        row = asked["fields"]
-        tests = verdict(asked["completion"], row["schema"], row["sql"])
-        print(json.dumps({"n": asked["n"], "score": float(tests["is_right"]), "tests": tests}), flush=True)
+    lines.answer(lambda asked: verdict(asked["completion"], asked["fields"]["schema"], asked["fields"]["sql"]))
 
 
 if __name__ == "__main__":
