@@ -156,12 +156,20 @@ pub fn sheets(found: &Comparison) -> Vec<Sheet> {
     sheets
 }
 
+/// The cells of an arm that was asked no question: its name, 0 where the questions are counted, nothing else.
+fn blank(arm: &str, columns: usize, counted: Option<usize>) -> Vec<String> {
+    let mut cells = vec!["–".to_string(); columns];
+    cells[0] = arm.to_string();
+    if let Some(at) = counted {
+        cells[at] = "0".to_string();
+    }
+    cells
+}
+
 fn of_arms(arms: &[ArmFigures]) -> Sheet {
     let row = |arm: &ArmFigures| {
         if arm.questions == 0 {
-            let mut cells = vec!["–".to_string(); 9];
-            (cells[0], cells[4]) = (arm.name.clone(), "0".to_string());
-            return cells;
+            return blank(&arm.name, 9, Some(4));
         }
         let by_seed: Vec<String> =
             arm.runs.iter().map(|run| format!("{:.1}", 100.0 * run.accuracy)).collect();
@@ -206,9 +214,7 @@ fn length(tokens: Option<f64>) -> String {
 fn of_questions(found: &Comparison) -> Sheet {
     let row = |one: &Against| {
         if one.questions == 0 {
-            let mut cells = vec!["–".to_string(); 7];
-            (cells[0], cells[6]) = (one.arm.clone(), "0".to_string());
-            return cells;
+            return blank(&one.arm, 7, Some(6));
         }
         let (low, high) = one.bootstrap.interval;
         vec![
@@ -240,9 +246,7 @@ fn of_questions(found: &Comparison) -> Sheet {
 fn of_seeds_and_lengths(found: &Comparison) -> Sheet {
     let row = |one: &Against| {
         if one.questions == 0 {
-            let mut cells = vec!["–".to_string(); 8];
-            cells[0] = one.arm.clone();
-            return cells;
+            return blank(&one.arm, 8, None);
         }
         let seeds = one.seeds.map_or(vec!["–".to_string(); 4], |seeds| {
             vec![

@@ -23,6 +23,9 @@ pub mod steer;
 pub mod think;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use alarms::{Alarms, Signs};
 pub use handed::{Leaves, OfTraces};
 pub use item::Item;

@@ -145,6 +145,7 @@ pub fn straight_through(soft: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near::far;
     use serde_json::Value;
 
     fn fixture() -> Value {
@@ -240,7 +241,7 @@ mod tests {
                 let input = ["scores", "noise", "by_mask"].map(|name| tensor(step, name));
                 let found = implicit(&input[0], &input[1], &input[2], count, beta);
                 let expected = tensor(step, "gradient");
-                let far = (&found - &expected).abs().max().double_value(&[]);
+                let far = far(&found, &expected);
                 let most = expected.abs().max().double_value(&[]);
                 assert!(far <= 1e-5 * most, "β {beta}: {far} of {most}");
                 let reached = found.ne(0.0).to_kind(Kind::Float).sum(Kind::Float).double_value(&[]);
@@ -262,7 +263,7 @@ mod tests {
             let leaves: Vec<&Tensor> = inputs.iter().map(|(_, input)| *input).collect();
             let gradients = Tensor::run_backward(&[loss], &leaves, true, false);
             for ((name, _), gradient) in inputs.iter().zip(gradients) {
-                let far = (gradient - tensor(&expected["gradients"], name)).abs().max().double_value(&[]);
+                let far = far(&gradient, &tensor(&expected["gradients"], name));
                 assert!(far < 1e-5, "{name}: {far}");
             }
         };

@@ -1,6 +1,6 @@
 //! How large the numbers of a recipe may be: beyond this a value is a slip, and would overflow, never end or take all memory.
 
-use crate::section::{Misfit, join};
+use crate::section::{MOST_WEIGHT, Misfit, join};
 use toml::{Table, Value};
 
 /// The most that a key takes, by its name wherever it stands; the first that ends its path counts.
@@ -12,8 +12,8 @@ const MOST: &[(&str, f64)] = &[
     ("prompts_per_step", 1e6),
     ("decode_slots", 65_536.0),
     ("optim.lr", 1e38),
-    ("weight", 1e6),
-    ("weights", 1e6),
+    ("weight", MOST_WEIGHT),
+    ("weights", MOST_WEIGHT),
     ("endpoint.max_tokens", 1e7),
     ("timeout_s", 1e7),
     ("backoff_s", 1e7),

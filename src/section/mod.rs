@@ -16,6 +16,9 @@ use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
+/// The most that a weight may be, of a recipe as of a row: sums of losses or scores with a larger one are no longer told apart.
+pub const MOST_WEIGHT: f64 = 1e6;
+
 /// Why a table cannot be read into a section's type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unread {

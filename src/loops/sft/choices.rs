@@ -250,6 +250,7 @@ impl Choices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loops::tests::gradients_agree;
     use crate::model::{Grad, Model};
     use serde_json::Value;
     use std::path::Path;
@@ -301,15 +302,7 @@ mod tests {
             let loss = choices.loss(&items, &output, &mut Metrics::default()) / weight;
             assert!((loss.double_value(&[]) - number("loss")).abs() < 1e-5, "{loss:?}");
             scored.backward(&loss).unwrap();
-            let parameters = model.parameters();
-            for (name, values) in case["gradients"].as_object().unwrap() {
-                let (_, tensor) = parameters.iter().find(|(known, _)| known == name).unwrap();
-                let values: Vec<f32> = serde_json::from_value(values.clone()).unwrap();
-                let expected = Tensor::from_slice(&values).view(tensor.size().as_slice());
-                let far = (tensor.grad() - &expected).abs().max().double_value(&[]);
-                let most = expected.abs().max().double_value(&[]);
-                assert!(far < 1e-4 * most + 1e-6, "{name}: {far} of {most}");
-            }
+            gradients_agree(&model, &case["gradients"]);
         }
     }
 

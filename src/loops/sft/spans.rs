@@ -5,15 +5,12 @@
 //! read and not learned.
 
 use crate::data::{Example, Tokenizer, given};
-use crate::section::Misfit;
+use crate::section::{MOST_WEIGHT, Misfit};
 use regex::Regex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::ops::Range;
-
-/// The greatest weight of a column, as of a recipe's keys: beyond it sums of losses are no longer told apart.
-const MOST: f64 = 1e6;
 
 /// Parts of completions by a pattern, and how much they count.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +78,7 @@ fn of_column(name: &str, value: Option<&Value>, text: &str) -> Result<Vec<(Range
     };
     let wanted = || {
         format!(
-            "its `{name}` must be a list of [start, end, weight], in bytes of its completion of {}, weights from 0 to 1e6",
+            "its `{name}` must be a list of [start, end, weight], in bytes of its completion of {}, weights from 0 to {MOST_WEIGHT:e}",
             text.len()
         )
     };
@@ -89,7 +86,7 @@ fn of_column(name: &str, value: Option<&Value>, text: &str) -> Result<Vec<(Range
     let span = |one: &Value| {
         let [start, end, weight] = one.as_array()?.as_slice() else { return None };
         let (start, end) = (start.as_u64()? as usize, end.as_u64()? as usize);
-        let weight = weight.as_f64().filter(|weight| (0.0..=MOST).contains(weight))?;
+        let weight = weight.as_f64().filter(|weight| (0.0..=MOST_WEIGHT).contains(weight))?;
         (start < end && text.get(start..end).is_some()).then_some((start..end, weight))
     };
     list.iter().map(|one| span(one).ok_or_else(wanted)).collect()

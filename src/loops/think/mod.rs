@@ -224,6 +224,7 @@ impl Method for ThinkMethod {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loops::tests::gradients_agree;
     use crate::model::{Grad, Model};
     use serde_json::Value;
     use std::path::Path;
@@ -294,15 +295,7 @@ mod tests {
             let mean = rewards.concat().iter().sum::<f64>() / weight;
             assert!((metrics.get("thoughts/reward").unwrap() - mean).abs() < 1e-5);
             assert!((metrics.get("thoughts/share").unwrap() - number("share")).abs() < 1e-5);
-            let parameters = model.parameters();
-            for (name, values) in expected["gradients"].as_object().unwrap() {
-                let (_, tensor) = parameters.iter().find(|(known, _)| known == name).unwrap();
-                let values: Vec<f32> = serde_json::from_value(values.clone()).unwrap();
-                let expected = Tensor::from_slice(&values).view(tensor.size().as_slice());
-                let far = (tensor.grad() - &expected).abs().max().double_value(&[]);
-                let most = expected.abs().max().double_value(&[]);
-                assert!(far < 1e-4 * most + 1e-6, "{name}: {far} of {most}");
-            }
+            gradients_agree(&model, &expected["gradients"]);
         }
     }
 
