@@ -77,6 +77,9 @@ pub struct Weight {
     pub tensor: Tensor,
 }
 
+/// A layer, or why there is none.
+pub type Built = Result<Box<dyn Block>>;
+
 /// How a kind of layer is built, and what is known of it before it is. Names are those within a layer.
 pub struct Blueprint {
     /// Its linear maps, as far as their names differ in the last part: an adapter targets that.
@@ -89,9 +92,9 @@ pub struct Blueprint {
     pub attends: fn(&Config, usize) -> bool,
     /// Whether the layer of this number remembers other tokens in a state: it then calls [`Rows::recur`] once, and otherwise never.
     pub recurs: fn(&Config, usize) -> bool,
-    /// Builds the layer of this number. What it needs beyond the keys that all families share stands in
+    /// Builds the layer of this number of a model of this form. What it needs beyond the keys that all families share stands in
     /// [`Config::original`].
-    pub build: fn(&Config, usize, &mut Parts<'_>) -> Result<Box<dyn Block>>,
+    pub build: fn(&Config, &Form, usize, &mut Parts<'_>) -> Built,
 }
 
 /// The weights that a block is built of, handed out by name and shape.
@@ -220,14 +223,15 @@ impl Config {
         (0..index).filter(|&layer| (self.family.block.recurs)(self, layer)).count()
     }
 
-    /// Layer `index`, built of what `get` gives by name within the layer and by shape.
+    /// Layer `index` of the model's `form`, built of what `get` gives by name within the layer and by shape.
     pub(super) fn block(
         &self,
+        form: &Form,
         index: usize,
         get: &mut dyn FnMut(&str, &[i64]) -> Result<Tensor>,
     ) -> Result<Box<dyn Block>> {
         let mut parts = Parts { family: self.family, get, requested: Vec::new() };
-        let mut block = (self.family.block.build)(self, index, &mut parts)?;
+        let mut block = (self.family.block.build)(self, form, index, &mut parts)?;
         let mut requested = parts.requested;
         let mut named: Vec<String> = block.tensors().into_iter().map(|(name, _)| name).collect();
         requested.sort();
@@ -253,8 +257,9 @@ impl Config {
 
     /// The layers with tensors of the right shapes that take no memory.
     pub(super) fn outline(&self) -> Result<Vec<Box<dyn Block>>> {
+        let form = self.form()?;
         let mut shaped = |_: &str, shape: &[i64]| Ok(outlined(shape));
-        (0..self.num_hidden_layers).map(|index| self.block(index, &mut shaped)).collect()
+        (0..self.num_hidden_layers).map(|index| self.block(&form, index, &mut shaped)).collect()
     }
 }
 
@@ -322,7 +327,7 @@ impl Model {
                 let missing = || Error::Model(format!("layer {index} has no tensor {name}"));
                 tensors.remove(name).ok_or_else(missing)
             };
-            self.config.block(index, &mut get).expect("a layer can be built of its own tensors")
+            self.config.block(&self.form, index, &mut get).expect("a layer can be built of its own tensors")
         };
         (0..self.layers.len()).map(rebuilt).collect()
     }

@@ -16,10 +16,11 @@ pub(super) fn assemble(
     let (vocab, hidden, family) = (config.vocab_size as i64, config.hidden_size as i64, config.family);
     let embedding = get(&family.name(EMBEDDING), &[vocab, hidden])?;
     quantize.map_or(Ok(()), |_| config.quantisable())?;
+    let form = config.form()?;
     let layers = (0..config.num_hidden_layers)
         .map(|index| {
             let mut layer =
-                config.block(index, &mut |name, shape| get(&config.layer_name(index, name), shape))?;
+                config.block(&form, index, &mut |name, shape| get(&config.layer_name(index, name), shape))?;
             quantize.map_or(Ok(()), |_| nf4::quantise(&mut *layer))?;
             Ok(layer)
         })
@@ -27,7 +28,6 @@ pub(super) fn assemble(
     let norm = get(&family.name(NORM), &[hidden])?;
     let tied = config.tie_word_embeddings;
     let head = if tied { None } else { Some(get(&family.name(HEAD), &[vocab, hidden])?) };
-    let form = config.form()?;
     let rope = Rope::new(&form.ropes, device);
     Ok(Model {
         config,

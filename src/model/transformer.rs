@@ -5,7 +5,7 @@
 use super::block::{Block, Blueprint, Part, Parts, Rows};
 use super::delta_net::DeltaNet;
 use super::experts::Experts;
-use super::form::recurs;
+use super::form::{Form, recurs};
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::self_attention::SelfAttention;
@@ -28,7 +28,7 @@ pub static TRANSFORMER: Blueprint = Blueprint {
     activations: &["silu", "swish"],
     attends: |_, _| true,
     recurs: |_, _| false,
-    build: |config, index, parts| Ok(Box::new(Transformer::new(config, index, parts)?)),
+    build: |config, form, index, parts| Ok(Box::new(Transformer::new(config, form, index, parts)?)),
 };
 
 /// The same with a GELU in the MLP.
@@ -137,8 +137,7 @@ enum FeedForward {
 }
 
 impl Transformer {
-    fn new(config: &Config, index: usize, parts: &mut Parts<'_>) -> Result<Self> {
-        let form = config.form()?;
+    fn new(config: &Config, form: &Form, index: usize, parts: &mut Parts<'_>) -> Result<Self> {
         let layer = &form.layers[index];
         let mut norms = [const { None }; 4];
         for (norm, name) in norms.iter_mut().zip(config.family.norms.names()) {

@@ -379,7 +379,7 @@ fn a_block_or_blueprint_that_leaves_something_out_is_refused() {
         activations: PARALLEL.activations,
         attends,
         recurs: |_, _| false,
-        build: |config, layer, parts| Ok(Box::new(Forgetful(Parallel::new(config, layer, parts)?))),
+        build: |config, _, layer, parts| Ok(Box::new(Forgetful(Parallel::new(config, layer, parts)?))),
     };
     static ROW: Family = Family { model_type: "forgetful", block: &BLUEPRINT, ..Family::PLAIN };
     let config = Config { family: &ROW, ..shape() };

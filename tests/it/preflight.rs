@@ -111,7 +111,7 @@ const MISFITS: &[(&str, &[&str])] = &[
     ("stage.second.reward.rouge={column=\"hint\"}", &["[reward.rouge]", "hint"]),
     ("stage.second.reward.process={model=\"none/of/these\"}", &["[reward.process]", "none/of/these"]),
     (
-        "stage.second.policy.init.intermediate_size=1048576\npolicy.init.layers=10000\nstage.second.policy.init.hidden_size=65536",
+        "stage.second.policy.init.intermediate_size=1048576\npolicy.init.layers=200\nstage.second.policy.init.hidden_size=65536",
         &["disk has", "--out"],
     ),
     ("run.name=\"../elsewhere\"", &["run.name", "folder"]),

@@ -25,7 +25,7 @@ pub static PARALLEL: Blueprint = Blueprint {
     activations: &["relu2"],
     attends,
     recurs: |_, _| false,
-    build: |config, layer, parts| Ok(Box::new(Parallel::new(config, layer, parts)?)),
+    build: |config, _, layer, parts| Ok(Box::new(Parallel::new(config, layer, parts)?)),
 };
 
 pub fn attends(config: &Config, layer: usize) -> bool {
