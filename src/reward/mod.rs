@@ -54,7 +54,7 @@ pub use crate::rationale::equality::choice;
 pub(crate) use crate::rationale::equality::plain;
 pub use answer::{agrees, correct};
 pub use models::Models;
-use models::Place;
+use models::{Embedded, Place};
 pub use part::Part;
 use part::chains;
 pub use process::Aggregate;

@@ -5,7 +5,8 @@ use crate::devices::kind_beside;
 use crate::policy::{Policy, RewardModel};
 use crate::ranks::Served;
 use anyhow::Context;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Device, Kind};
 
 /// What a reward may ask.
@@ -18,6 +19,8 @@ pub struct Models<'a> {
     tokenizer: Option<&'a Tokenizer>,
     /// Where the models of the reward that is asked lie.
     place: &'a Place,
+    /// What texts were as vectors of the policy.
+    embedded: Option<&'a Embedded>,
     /// Tokens that go through a model together.
     pub budget: usize,
 }
@@ -34,10 +37,32 @@ pub(super) enum Place {
     Served(Arc<Served>),
 }
 
+/// What texts were as vectors of a model whose weights have stayed as they are since.
+#[derive(Debug, Default)]
+pub(super) struct Embedded(Mutex<HashMap<String, Vec<f64>>>);
+
+impl Embedded {
+    /// The vectors of `texts`, of which `embed` is asked for those that are new, each once.
+    fn of(
+        &self,
+        texts: &[&str],
+        embed: impl FnOnce(&[&str]) -> anyhow::Result<Vec<Vec<f64>>>,
+    ) -> anyhow::Result<Vec<Vec<f64>>> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: BTreeSet<&str> = texts.iter().copied().filter(|text| !known.contains_key(*text)).collect();
+        let new = Vec::from_iter(new);
+        if !new.is_empty() {
+            let vectors = embed(&new)?;
+            known.extend(new.iter().map(|text| text.to_string()).zip(vectors));
+        }
+        Ok(texts.iter().map(|text| known[*text].clone()).collect())
+    }
+}
+
 impl<'a> Models<'a> {
     /// Nothing: for rewards that read texts alone.
     pub fn none() -> Self {
-        Self { policy: None, tokenizer: None, place: &Place::WithPolicy, budget: 0 }
+        Self { policy: None, tokenizer: None, place: &Place::WithPolicy, embedded: None, budget: 0 }
     }
 
     /// The policy as it is now, and the tokens that go through a model together.
@@ -48,6 +73,24 @@ impl<'a> Models<'a> {
     /// The policy's tokenizer, in a thread of its own.
     pub(crate) fn tokenizing(tokenizer: Option<&'a Tokenizer>) -> Self {
         Self { tokenizer, ..Self::none() }
+    }
+
+    /// The same, with one memory for all rewards of what texts are as vectors of the policy; its weights stay as they are meanwhile.
+    pub(super) fn remembering<'b>(&self, embedded: &'b Embedded) -> Models<'b>
+    where
+        'a: 'b,
+    {
+        Models { embedded: Some(embedded), ..*self }
+    }
+
+    /// Texts as vectors ([`Policy::embed`]) of a section's own model, where it has one, or else of the policy, which reads each text once however
+    /// many rewards ask.
+    pub(super) fn embed(&self, own: Option<&Policy>, texts: &[&str]) -> anyhow::Result<Vec<Vec<f64>>> {
+        match (own, self.embedded) {
+            (Some(own), _) => Ok(own.embed(texts, self.budget)?),
+            (None, None) => Ok(self.policy()?.embed(texts, self.budget)?),
+            (None, Some(embedded)) => embedded.of(texts, |new| Ok(self.policy()?.embed(new, self.budget)?)),
+        }
     }
 
     /// The same for a reward whose models lie at `place`.
@@ -114,6 +157,31 @@ impl<'a> Models<'a> {
 mod tests {
     use super::*;
     use crate::policy::Init;
+
+    /// Nothing is read twice, and what is read is what the model says by itself.
+    #[test]
+    fn a_text_is_read_once_however_many_ask() {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
+        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let plain = Models::of(&policy, 64);
+        let embedded = Embedded::default();
+        let remembering = plain.remembering(&embedded);
+        let alone = policy.embed(&["two"], 64).unwrap();
+        let first = remembering.embed(None, &["one", "two", "one"]).unwrap();
+        assert_eq!((&first[0], first.len()), (&first[2], 3));
+        assert!(first[1].iter().zip(&alone[0]).all(|(found, alone)| (found - alone).abs() < 1e-6));
+        let read = std::cell::RefCell::new(vec![]);
+        let again = embedded.of(&["two", "three", "one", "three"], |new| {
+            read.borrow_mut().extend(new.iter().map(|text| text.to_string()));
+            Ok(policy.embed(new, 64)?)
+        });
+        assert_eq!(read.into_inner(), ["three"]);
+        assert_eq!(again.unwrap()[..1], first[1..2]);
+        // A model of a section's own is another.
+        let other = init.make(Kind::Float, Device::Cpu, 4, 1).unwrap();
+        assert_ne!(remembering.embed(Some(&other), &["one"]).unwrap()[0], first[0]);
+        assert!(Models::none().embed(None, &["one"]).is_err());
+    }
 
     /// A device that this machine may not have shows that what is asked for is what the recipe says and not the policy's.
     #[test]

@@ -116,10 +116,11 @@ impl Reward for Judge {
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         models.load(&mut self.model, self.section.model.as_deref())?;
-        let judge = models.judge(self.model.as_ref())?;
         let chains = chains(group);
         let scores = match self.section.measure {
-            Measure::PerplexityStep => perplexities(judge, &chains, models.budget)?,
+            Measure::PerplexityStep => {
+                perplexities(models.judge(self.model.as_ref())?, &chains, models.budget)?
+            }
             measure => {
                 let question = group.example.prompt.question();
                 let reference = match measure.wants_reference() {
@@ -130,7 +131,7 @@ impl Reward for Judge {
                 let reference = parts(&self.unit, &reference);
                 let texts: Vec<&str> =
                     context.iter().chain(&reference).chain(chains.iter().flatten()).copied().collect();
-                let mut vectors = judge.embed(&texts, models.budget)?;
+                let mut vectors = models.embed(self.model.as_ref(), &texts)?;
                 if self.section.centre {
                     vectors = centred(vectors);
                 }

@@ -59,7 +59,6 @@ impl Reward for Comparer {
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         models.load(&mut self.model, self.section.model.as_deref())?;
         let policy = models.policy()?;
-        let judge = self.model.as_ref().unwrap_or(policy);
         let (section, example) = (&self.section, &group.example);
         let other = match section.to.as_str() {
             "prompt" => example.prompt.question().to_string(),
@@ -78,7 +77,7 @@ impl Reward for Comparer {
             }
             texts.extend(self.steps(rollout).map(|step| &rollout.text[step]));
         }
-        let vectors = judge.embed(&texts, models.budget)?;
+        let vectors = models.embed(self.model.as_ref(), &texts)?;
         let vectors = if section.centre { centred(vectors) } else { vectors };
         let mut vectors = vectors.into_iter();
         let mut next = || vectors.next().unwrap_or_default();

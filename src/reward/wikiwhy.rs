@@ -116,9 +116,8 @@ impl Matcher {
             return Ok(chains.iter().map(|chain| chain.iter().map(of).collect()).collect());
         }
         models.load(&mut self.model, self.section.model.as_deref())?;
-        let judge = models.judge(self.model.as_ref())?;
         let texts: Vec<&str> = reference.iter().chain(chains.iter().flatten()).copied().collect();
-        let vectors = centred(judge.embed(&texts, models.budget)?);
+        let vectors = centred(models.embed(self.model.as_ref(), &texts)?);
         let (reference, own) = vectors.split_at(reference.len());
         let mut own = own.iter();
         let of = |sentence: &Vec<f64>| -> Vec<f64> {

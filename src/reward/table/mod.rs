@@ -6,7 +6,7 @@ mod placed;
 mod wanted;
 mod weighted;
 
-use super::{Models, Registry};
+use super::{Embedded, Models, Registry};
 use crate::data::Example;
 use crate::nearest::{list, nearest};
 use crate::rationale::Format;
@@ -203,6 +203,8 @@ impl Rewards {
         weightless: bool,
         gather: impl FnOnce(&mut dyn FnMut(&Group)) -> Result<G>,
     ) -> Result<G> {
+        let embedded = Embedded::default();
+        let models = &models.remembering(&embedded);
         let asked = self.weighted.iter_mut().filter(|weighted| weightless || weighted.weight != 0.0);
         let (mut last, first): (Vec<_>, Vec<_>) =
             asked.partition(|weighted| weighted.reward.depends_on_others());
