@@ -44,13 +44,38 @@ fn default(schema: &Value) -> Option<toml::Value> {
 pub(super) fn commented(text: &str, sections: &Value, run_wide: &[&str]) -> String {
     let Ok(mut document) = text.parse::<DocumentMut>() else { return text.to_owned() };
     match document.get_mut("stage").and_then(Item::as_array_of_tables_mut) {
-        None => within(document.as_table_mut(), sections, &[]),
+        None => {
+            let absent = of_absent_sections(document.as_table(), sections, &[]);
+            within(document.as_table_mut(), sections, &[]);
+            let first = document.iter_mut().find_map(|(_, item)| item.as_table_mut());
+            if let Some(first) = first.filter(|_| !absent.is_empty()) {
+                let before = first.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default();
+                let prefix = format!("{before}{}\n\n", absent.join("\n"));
+                first.decor_mut().set_prefix(prefix);
+            }
+        }
         Some(stages) => {
-            stages.iter_mut().for_each(|stage| within(stage, sections, run_wide));
+            for stage in stages.iter_mut() {
+                let absent = of_absent_sections(stage, sections, run_wide);
+                within(stage, sections, run_wide);
+                if !absent.is_empty() {
+                    stage.decor_mut().set_suffix(format!("\n{}", absent.join("\n")));
+                }
+            }
             within(document.as_table_mut(), &only(sections, run_wide), &[]);
         }
     }
     document.to_string()
+}
+
+/// The lines of sections that a stage's `table` lacks altogether, but for the keys `left_out`, each `table.key`.
+fn of_absent_sections(table: &Table, sections: &Value, left_out: &[&str]) -> Vec<String> {
+    let all = sections["properties"].as_object().into_iter().flatten();
+    let named = all.filter(|(name, _)| !OPEN.contains(&name.as_str()) && name.as_str() != REWARD);
+    let absent = named.filter(|(name, _)| !table.contains_key(name));
+    let lines = absent.filter_map(|(name, schema)| Some(of_absent(name, inside(schema)?))).flatten();
+    let left = |line: &String| !left_out.iter().any(|path| line.starts_with(&format!("# {path} =")));
+    lines.filter(left).collect()
 }
 
 /// Of the schema `sections` the keys at these paths alone, each `table.key`.
@@ -202,6 +227,23 @@ mod tests {
         // Of a table that is there the keys that it lacks.
         let found = commented("[policy]\n\n[policy.lora]\nrank = 8\n", &sections, &[]);
         assert!(found.contains("[policy.lora]\n# from =\n# inner.all = [\"a\"]\nrank = 8\n"), "{found}");
+    }
+
+    /// Of a section that is absent too, in a recipe of one stage and in each of several.
+    #[test]
+    fn a_section_that_is_absent_has_its_lines_above_the_others() {
+        let eval = json!({ "properties": { "at_start": { "default": true }, "by": {} } });
+        let sections = json!({ "properties": { "run": { "properties": { "seed": {} } }, "eval": eval } });
+        let one = "# Made.\n\n[run]\nseed = 1\n";
+        let expected = "# Made.\n\n# eval.at_start = true\n# eval.by =\n\n[run]\nseed = 1\n";
+        assert_eq!(commented(one, &sections, &[]), expected);
+        let two = "[run]\nseed = 1\n\n[[stage]]\nname = \"a\"\n\n[[stage]]\nname = \"b\"\n\n[stage.eval]\nby = \"c\"\n";
+        let found = commented(two, &sections, &["run.seed"]);
+        assert!(found.contains("[[stage]]\n# eval.at_start = true\n# eval.by =\nname = \"a\"\n"), "{found}");
+        assert!(
+            found.ends_with("[[stage]]\nname = \"b\"\n\n[stage.eval]\n# at_start =\nby = \"c\"\n"),
+            "{found}"
+        );
     }
 
     #[test]
