@@ -5,15 +5,17 @@ mod card;
 use super::named::Model;
 use super::verb::Verb;
 use crate::checkpoint::{free_folder, write_folder};
-use crate::data::Hub;
 use crate::data::hub::Target;
+use crate::data::{Hub, Template};
 use crate::error::{Error, Result};
 use crate::limited;
 use crate::log::terminal::{say, tell, typed};
 use crate::policy::Policy;
 use crate::policy::reward_model::ScoreFormat;
 use crate::recipe::Registry;
+use crate::section::toml as toml_of;
 use clap::{Parser, ValueEnum};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
@@ -67,7 +69,8 @@ impl Verb for Export {
         let dir = self.dir.as_deref().map(free_folder).transpose()?;
         let mut target =
             self.push.as_deref().map(|name| Hub::from_env().target(name, self.private)).transpose()?;
-        let folder = self.model.find(registry)?.folder;
+        let found = self.model.find(registry)?;
+        let folder = found.folder;
         let kind = match self.dtype {
             Some(Format::Bf16) => Kind::BFloat16,
             Some(Format::F32) => Kind::Float,
@@ -109,6 +112,7 @@ impl Verb for Export {
                 dir.read_dir().into_iter().flatten().flatten().filter_map(|file| file.metadata().ok());
             let bytes = files.map(|file| file.len()).sum();
             text += &format!("{}: {weights}, {}\n", dir.display(), size(bytes));
+            text += &put(&found.data.template).map_or(String::new(), |how| format!("  {how}\n"));
         }
         text += &match &target {
             None => String::new(),
@@ -125,6 +129,24 @@ impl Verb for Export {
         };
         tell(&text).map_err(Error::io("standard output"))
     }
+}
+
+/// How the run put its questions, where a folder's chat template does not say so.
+fn put(template: &Template) -> Option<String> {
+    let plain = Template::default();
+    let user = (template.user != plain.user)
+        .then(|| format!("data.template.user = {}", toml_of(&json!(template.user))));
+    let system =
+        template.system.as_ref().map(|system| format!("data.template.system = {}", toml_of(&json!(system))));
+    let shown = (template.few_shot > 0).then(|| format!("data.template.few_shot = {}", template.few_shot));
+    let said: Vec<String> = [user, system, shown].into_iter().flatten().collect();
+    let how = if template.chat { "in the chat template" } else { "as plain text" };
+    (!template.chat || !said.is_empty()).then(|| {
+        let with = if said.is_empty() { String::new() } else { format!(", with {}", said.join(", ")) };
+        format!(
+            "this run put its questions {how}{with}: the folder does not keep that, so put them so yourself"
+        )
+    })
 }
 
 /// What `--push` would do with a folder.

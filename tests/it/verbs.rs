@@ -42,7 +42,8 @@ fn json_lines(text: &str) -> Vec<Value> {
 fn a_model_is_sampled_talked_to_listed_and_exported() {
     let program = trained();
     // A run, its checkpoint and its export are one model; greedy, they say the same.
-    program.verb(&["export", "out", "deep/model"]).success();
+    let said = program.verb(&["export", "out", "deep/model"]).success();
+    assert!(said.contains("this run put its questions as plain text, with data.template.user = "), "{said}");
     let ask = |model: &str| {
         let said =
             program.verb(&["sample", model, "--prompt", "1+2", "--temperature", "0", "--json"]).success();
