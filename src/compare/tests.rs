@@ -152,6 +152,27 @@ fn what_cannot_be_believed_is_said() {
     assert_eq!(lr.values, ["0.1 | 0.2", "0.1"]);
 }
 
+/// Runs of several seeds keep the stage that they were asked for; of stages of one run these alone are names, and --base knows both.
+#[test]
+fn stages_are_called_by_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = |runs: &[String]| -> Vec<String> {
+        arms(&[], runs).unwrap().into_iter().map(|arm| arm.name).collect()
+    };
+    let at = |runs: &[String], place: &str| -> Vec<String> {
+        runs.iter().map(|run| format!("{run}{place}")).collect()
+    };
+    let runs = two_by_two(folder.path());
+    assert_eq!(names(&at(&runs, "@sft")), ["base@sft", "arm@sft"]);
+    let stages = [at(&runs[..1], "@sft"), at(&runs[..1], "@sft:4")].concat();
+    assert_eq!(names(&stages), ["sft", "sft:4"]);
+    for base in ["sft:4", &stages[1]] {
+        assert_eq!(compare(&arms(&[], &stages).unwrap(), Some(base), 9).unwrap().base, "sft:4");
+    }
+    // Beside what is asked for without one, names stay whole.
+    assert_eq!(names(&[at(&runs[..1], "@sft"), runs[..1].to_vec()].concat()), ["base-0@sft", "base-0"]);
+}
+
 #[test]
 fn a_run_that_cannot_be_compared_is_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();

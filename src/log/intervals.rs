@@ -55,8 +55,12 @@ fn draw(svg: &mut String, title: &str, rows: &[Row]) -> Result<(), Box<dyn std::
             row.points.iter().map(|point| Circle::new((*point, at), 4, SINGLE.stroke_width(1))),
         )?;
         chart.draw_series([Circle::new((row.value, at), 4, COLOUR.filled())])?;
-        let name = Text::new(row.name.clone(), (from, at + 0.42), ("sans-serif", 13));
-        chart.draw_series([name])?;
+        // Lines of the scale end where a name stands.
+        let font = ("sans-serif", 13).into_text_style(&root);
+        let (width, height) = root.estimate_text_size(&row.name, &font)?;
+        let behind = Rectangle::new([(1, 0), (width as i32 + 5, height as i32)], WHITE.filled());
+        let name = Text::new(row.name.clone(), (3, 0), font);
+        chart.draw_series([EmptyElement::at((from, at + 0.42)) + behind + name])?;
     }
     root.present()?;
     Ok(())
@@ -77,6 +81,8 @@ mod tests {
         let svg = intervals("accuracy", &[row("base", 0.4), row("a <b>", 0.7)]).unwrap();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
         assert!(svg.contains("base") && svg.contains("a &lt;b&gt;") && svg.contains("accuracy"));
+        // Each name has white behind it, the whole picture too.
+        assert_eq!(svg.matches("fill=\"#FFFFFF\"").count(), 3);
         // A dot and two rings a row.
         assert_eq!(svg.matches("<circle").count(), 6);
         let none = Row { interval: (0.0, 0.0), points: vec![0.0], ..row("none", 0.0) };

@@ -12,22 +12,52 @@ pub fn table(header: &[String], rows: &[Vec<String>]) -> String {
 }
 
 fn of_width(header: &[String], rows: &[Vec<String>], width: u16) -> String {
+    let fits =
+        |least: &[usize]| least.iter().map(|cell| cell + AROUND + 1).sum::<usize>() <= usize::from(width);
+    let words =
+        |header: &[String], rows: &[Vec<String>]| widths(header, rows, |cell| cell.split([' ', '\n']));
+    // An interval stays on one line where all have room.
+    let kept = |row: &[String]| row.iter().map(|cell| kept_together(&readable(cell))).collect::<Vec<_>>();
+    let whole = (kept(header), rows.iter().map(|row| kept(row)).collect::<Vec<_>>());
+    let apart = |row: &[String]| row.iter().map(|cell| readable(cell)).collect::<Vec<_>>();
+    let (header, rows) = match fits(&words(&whole.0, &whole.1)) {
+        true => whole,
+        false => (apart(header), rows.iter().map(|row| apart(row)).collect()),
+    };
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-    table.set_header(header.iter().map(|cell| readable(cell)));
-    for row in rows {
-        table.add_row(row.iter().map(|cell| readable(cell)));
-    }
+    table.set_header(&header);
+    table.add_rows(&rows);
     // No word is broken where all have room.
-    let fits =
-        |least: &[usize]| least.iter().map(|cell| cell + AROUND + 1).sum::<usize>() <= usize::from(width);
-    let (words, lines) = (widths(header, rows, str::split_whitespace), widths(header, rows, str::lines));
+    let (words, lines) = (words(&header, &rows), widths(&header, &rows, str::lines));
     if fits(&words) && !fits(&lines) {
         let least = |word: &usize| Width::Fixed(u16::try_from(word + AROUND).unwrap_or(u16::MAX));
         table.set_constraints(words.iter().map(|word| ColumnConstraint::LowerBoundary(least(word))));
     }
-    table.to_string()
+    table.to_string().replace(TOGETHER, " ")
+}
+
+/// A blank at which no line ends.
+const TOGETHER: char = '\u{a0}';
+
+/// A text whose intervals, such as `[36.0, 50.0]`, are one word.
+fn kept_together(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, inside, after)) = rest
+        .split_once('[')
+        .and_then(|(before, behind)| behind.split_once(']').map(|(inside, after)| (before, inside, after)))
+    {
+        let numbers = inside.chars().all(|c| c.is_ascii_digit() || " .,+-−%".contains(c));
+        out += before;
+        out.push('[');
+        out +=
+            &if numbers { inside.replace(' ', TOGETHER.encode_utf8(&mut [0; 2])) } else { inside.to_owned() };
+        out.push(']');
+        rest = after;
+    }
+    out + rest
 }
 
 /// Of each column, the width of the widest part that its cells are split into.
@@ -156,6 +186,16 @@ mod tests {
             cell.split(' ').for_each(|word| assert!(shown.contains(word), "{word}:\n{shown}"));
         }
         assert!(shown.lines().all(|line| console::measure_text_width(line) <= 100), "{shown}");
+        // Nor an interval.
+        let few =
+            cells(&["a", "43.0 [36.0, 50.0]", "-55.5 [-62.5, -48.5]", "of runs and of others that are long"]);
+        let header = cells(&["arm", "accuracy, % [95 %]", "difference, points [95 %]", "words"]);
+        let shown = of_width(&header, std::slice::from_ref(&few), 60);
+        for whole in ["[36.0, 50.0]", "[-62.5, -48.5]", "[95 %]"] {
+            assert!(shown.contains(whole), "{whole}:\n{shown}");
+        }
+        assert!(!shown.contains(TOGETHER) && shown.lines().count() > 4, "{shown}");
+        assert_eq!(kept_together("a [b c] [1, 2"), "a [b c] [1, 2");
         // A word that is wider than all there is does break.
         let long = "x".repeat(200);
         assert!(!of_width(&cells(&["a"]), &[cells(&[long.as_str()])], 60).contains(&long));
