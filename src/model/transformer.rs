@@ -1,5 +1,5 @@
 //! The decoder layer of Llama and its kin: grouped-query attention with rotary positions, then a gated MLP or experts (Touvron et al. 2023;
-//! Jiang et al. 2024). Families differ in where its norms stand and in what [`Form`](super::form::Form) says; in some the gated delta rule stands in the place of
+//! Jiang et al. 2024). Families differ in where its norms stand and in what [`Form`] says; in some the gated delta rule stands in the place of
 //! most layers' attention.
 
 use super::block::{Block, Blueprint, Part, Parts, Rows};
