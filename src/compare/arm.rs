@@ -79,13 +79,14 @@ pub fn arms(named: &[String], runs: &[String]) -> Result<Vec<Arm>> {
     }
     let called: Vec<(String, &str)> = found.iter().map(|runs| called(runs)).collect();
     // Of stages of one run the stages say it all.
-    let (first, of_stage) =
-        called.first().map_or(("", false), |(run, place)| (run.as_str(), !place.is_empty()));
-    let one_run = arms.is_empty() && called.len() > 1 && of_stage;
-    let stages_alone = one_run && called.iter().all(|(run, place)| run == first && !place.is_empty());
+    let folders: BTreeSet<&str> = called.iter().map(|(folder, _)| folder.as_str()).collect();
+    let stages_alone = arms.is_empty()
+        && called.len() > 1
+        && folders.len() == 1
+        && called.iter().all(|(_, place)| !place.is_empty());
     let names: Vec<String> = called
         .iter()
-        .map(|(run, place)| if stages_alone { place[1..].to_string() } else { format!("{run}{place}") })
+        .map(|(folder, place)| if stages_alone { place[1..].to_string() } else { format!("{folder}{place}") })
         .collect();
     arms.extend(names.into_iter().zip(found).map(|(name, runs)| Arm { name, runs }));
     same_twice(&mut arms)?;
@@ -171,11 +172,9 @@ fn same_twice(arms: &mut [Arm]) -> Result<()> {
 
 /// What runs that differ in their seed are called together, and behind it the `@STAGE` at which all of them were asked for.
 fn called(runs: &[Measured]) -> (String, &str) {
-    let place = |run: &'_ Measured| run.name.rfind('@').unwrap_or(run.name.len());
-    let folders: Vec<&str> = runs.iter().map(|run| &run.name[..place(run)]).collect();
-    let places: BTreeSet<&str> = runs.iter().map(|run| &run.name[place(run)..]).collect();
-    let one = if places.len() == 1 { places.first().copied() } else { None };
-    (common(&folders), one.unwrap_or_default())
+    let (folders, places): (Vec<&str>, BTreeSet<&str>) = runs.iter().map(Measured::asked).unzip();
+    let place = places.first().filter(|_| places.len() == 1);
+    (common(&folders), place.copied().unwrap_or_default())
 }
 
 /// What several names begin with, or else the first; of one, itself.

@@ -108,6 +108,12 @@ impl Measured {
         self.by_question(|verdict| f64::from(u8::from(verdict.right)))
     }
 
+    /// The name of its folder, and the `@STAGE[:STEP]` at which it was asked for; empty without one.
+    pub fn asked(&self) -> (&str, &str) {
+        let place = split(&self.given).map_or("", |(folder, ..)| &self.given[folder.len()..]);
+        (self.name.strip_suffix(place).unwrap_or(&self.name), place)
+    }
+
     /// The names of what was measured beside right and wrong.
     pub fn measured(&self) -> BTreeSet<String> {
         let all = |name: &&String| self.verdicts.iter().all(|verdict| verdict.measures.contains_key(*name));

@@ -169,6 +169,9 @@ fn stages_are_called_by_their_names() {
     for base in ["sft:4", &stages[1]] {
         assert_eq!(compare(&arms(&[], &stages).unwrap(), Some(base), 9).unwrap().base, "sft:4");
     }
+    // A folder may have the sign in its name.
+    let marked = ["mine@0", "mine@1"].map(|name| made(folder.path(), name, 0, 0.1, &[T, F], 20).write());
+    assert_eq!(names(&marked), ["mine@0", "mine@1"]);
     // Beside what is asked for without one, names stay whole.
     assert_eq!(names(&[at(&runs[..1], "@sft"), runs[..1].to_vec()].concat()), ["base-0@sft", "base-0"]);
 }
